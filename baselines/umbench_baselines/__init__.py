@@ -1,0 +1,1 @@
+"""Generators, guidance and the utility segmenter: tensors in, tensors out."""

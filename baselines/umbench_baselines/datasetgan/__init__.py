@@ -1,0 +1,1 @@
+"""Pixel classifiers on G1's features (Zhang et al. 2021)."""

@@ -1,0 +1,1 @@
+"""Superpixels and unsupervised masks (paper, section III.A)."""

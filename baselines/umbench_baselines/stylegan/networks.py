@@ -1,0 +1,385 @@
+"""StyleGAN (Karras et al. 2019): style-based generator, mirrored discriminator.
+
+Both grow: stage s works at resolution `config.resolutions[s]`, faded in by `alpha`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from umbench_baselines.training import batches, step_seed
+
+BASE = 4
+"""Side of the learned constant that every image grows from."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a step lies in the schedule: stage, step within it, fade-in weight, batch."""
+
+    stage: int
+    local: int
+    alpha: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class StyleGANConfig:
+    """Shape and schedule of a StyleGAN.
+
+    size: side of the images that come in and go out. max_size: the networks work at the largest
+    4 * 2^k up to min(size, max_size); samples are enlarged from there (`enlarge`: "nearest" or
+    "bilinear"). start_size: resolution of the first stage. stage_images: real images shown per
+    stage; stage_batches: global batch per stage; an empty schedule leaves the networks at
+    step 0. ema_images: half-life of the averaged weights. augment: what is done to the
+    discriminator's inputs. r1_gamma acts on real images, every `r1_interval` steps with the
+    weight scaled up to match.
+    """
+
+    size: int
+    channels: int
+    stage_images: tuple[int, ...] = ()
+    stage_batches: tuple[int, ...] = ()
+    start_size: int = BASE
+    max_size: int = 256
+    enlarge: str = "nearest"
+    latent: int = 512
+    mapping_layers: int = 8
+    fmap_base: int = 8192
+    fmap_max: int = 512
+    lr: float = 0.003
+    r1_gamma: float = 10.0
+    r1_interval: int = 16
+    mixing: float = 0.9
+    ema_images: float = 10_000.0
+    augment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        start = self.start_size
+        if start < BASE or start & (start - 1):
+            raise ValueError(f"start_size {start} is no power of two from {BASE} up")
+        if min(self.size, self.max_size) < start:
+            raise ValueError(f"size and max_size must be at least start_size {start}")
+        if len(self.stage_images) != len(self.stage_batches):
+            raise ValueError("stage_images and stage_batches must have the same length")
+        if self.stage_images and len(self.stage_images) != len(self.resolutions):
+            raise ValueError(
+                f"{len(self.stage_images)} stages given, {len(self.resolutions)} needed: one each "
+                f"for {', '.join(map(str, self.resolutions))} px"
+            )
+        if self.enlarge not in ("nearest", "bilinear"):
+            raise ValueError(f'enlarge is {self.enlarge!r}; use "nearest" or "bilinear"')
+
+    @property
+    def native(self) -> int:
+        """Side that the networks work at."""
+        return int(BASE * 2 ** int(math.log2(min(self.size, self.max_size) / BASE)))
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Resolution of each stage."""
+        doublings = int(math.log2(self.native // self.start_size))
+        return tuple(self.start_size * 2**stage for stage in range(doublings + 1))
+
+    @property
+    def stage_steps(self) -> tuple[int, ...]:
+        """Optimiser steps of each stage."""
+        pairs = zip(self.stage_images, self.stage_batches, strict=True)
+        return tuple(math.ceil(images / batch) for images, batch in pairs)
+
+    def width(self, resolution: int) -> int:
+        """Feature maps at a resolution: 512 up to 32 px, then halved with each doubling."""
+        return max(1, min(2 * self.fmap_base // resolution, self.fmap_max))
+
+    def position(self, step: int) -> Position:
+        """The schedule at a step; a new stage fades in over its first half."""
+        for stage, steps in enumerate(self.stage_steps):
+            if step < steps:
+                alpha = 1.0 if stage == 0 else min(1.0, 2 * (step + 1) / steps)
+                return Position(stage, step, alpha, self.stage_batches[stage])
+            step -= steps
+        raise ValueError("step lies beyond the schedule")
+
+
+class Linear(nn.Module):
+    """Fully connected layer with equalised learning rate."""
+
+    def __init__(
+        self, inputs: int, outputs: int, gain: float = 1.0, lr_mult: float = 1.0, bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mult)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / lr_mult))
+        self.scale, self.lr_mult = gain * lr_mult / math.sqrt(inputs), lr_mult
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs) to (N, outputs)."""
+        return functional.linear(x, self.weight * self.scale, self.bias * self.lr_mult)
+
+
+class Conv(nn.Module):
+    """Convolution with equalised learning rate; may double or halve the resolution.
+
+    Nearest enlarging and then a 3x3 convolution is one transposed 4x4 convolution whose kernel
+    sums the four shifted 3x3 kernels; convolution and then 2x2 averaging likewise. Both are
+    computed in that form, at 4/9 of the cost.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        change: str = "",
+        gain: float = math.sqrt(2),
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale = gain / math.sqrt(inputs * kernel**2)
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H', W')."""
+        weight = self.weight * self.scale
+        if not self.change:
+            return functional.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
+        padded = functional.pad(weight, (1, 1, 1, 1))
+        shifted = [padded[..., i : i + 4, j : j + 4] for i in (0, 1) for j in (0, 1)]
+        weight = torch.stack(shifted).sum(0)
+        if self.change == "up":
+            # A transposed convolution mirrors the kernel; mirror it back.
+            weight = weight.transpose(0, 1).flip(2, 3)
+            return functional.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
+        return functional.conv2d(x, weight / 4, self.bias, stride=2, padding=1)
+
+
+def blur(x: Tensor) -> Tensor:
+    """Low-pass [1, 2, 1] x [1, 2, 1] / 16, zeros outside; two 2x2 box filters make it up."""
+    return functional.avg_pool2d(functional.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
+
+
+def double(x: Tensor) -> Tensor:
+    """Twice the side, nearest neighbour."""
+    return functional.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def fade(x: Tensor, alpha: float) -> Tensor:
+    """A real image as the generator draws it while a stage fades in."""
+    if alpha >= 1:
+        return x
+    return torch.lerp(double(functional.avg_pool2d(x, 2)), x, alpha)
+
+
+class Mapping(nn.Module):
+    """Latent z to style w: normalisation and fully connected layers that learn slowly."""
+
+    def __init__(self, latent: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            Linear(latent, latent, math.sqrt(2), lr_mult=0.01) for _ in range(layers)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, latent) to (N, latent)."""
+        w = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+        for layer in self.layers:
+            w = functional.leaky_relu(layer(w), 0.2)
+        return w
+
+
+class SynthesisLayer(nn.Module):
+    """Convolution, noise, leaky ReLU, and adaptive instance normalisation (AdaIN)."""
+
+    def __init__(self, inputs: int, outputs: int, resolution: int, latent: int, kind: str) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.kind = kind
+        change = "up" if kind == "up" else ""
+        self.conv = None if kind == "first" else Conv(inputs, outputs, change=change, bias=False)
+        self.noise = nn.Parameter(torch.zeros(outputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs, 1, 1))
+        self.style = Linear(latent, 2 * outputs)
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """x (N, C, H, W), w (N, latent), noise (N, 1, R, R) or None to draw it."""
+        if self.conv is not None:
+            x = self.conv(x)
+        if self.kind == "up":
+            x = blur(x)
+        if noise is None:
+            noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        x = functional.leaky_relu(x + self.noise * noise + self.bias, 0.2).float()
+        scale, shift = self.style(w).float().unflatten(1, (2, -1, 1, 1)).unbind(1)
+        variance, mean = torch.var_mean(x, (2, 3), keepdim=True, correction=0)
+        # Normalisation and style are one affine map per image and channel.
+        slope = (scale + 1) * (variance + 1e-8).rsqrt()
+        return torch.addcmul(shift - mean * slope, x, slope)
+
+
+class StyleGAN(nn.Module):
+    """The generator. `w_avg` is the running mean of w that truncation pulls towards."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config.latent, config.mapping_layers)
+        self.constant = nn.Parameter(torch.ones(1, config.width(BASE), BASE, BASE))
+        self.layers = nn.ModuleList()
+        self.to_image = nn.ModuleDict()
+        resolution, before = BASE, config.width(BASE)
+        while resolution <= config.native:
+            width, kind = config.width(resolution), "first" if resolution == BASE else "up"
+            self.layers.append(SynthesisLayer(before, width, resolution, config.latent, kind))
+            self.layers.append(SynthesisLayer(width, width, resolution, config.latent, "same"))
+            if resolution >= config.start_size:
+                self.to_image[str(resolution)] = Conv(width, config.channels, 1, gain=1)
+            before, resolution = width, 2 * resolution
+        self.register_buffer("w_avg", torch.zeros(config.latent))
+
+    def active_layers(self, resolution: int) -> int:
+        """Number of synthesis layers up to a resolution."""
+        return 2 * int(math.log2(resolution // BASE)) + 2
+
+    @torch.no_grad()
+    def track(self, w: Tensor, decay: float = 0.995) -> None:
+        """Follow the mean of w (N, latent)."""
+        self.w_avg.lerp_(w.float().mean(0), 1 - decay)
+
+    def synthesise(
+        self,
+        styles: list[Tensor],
+        resolution: int,
+        alpha: float = 1.0,
+        noise: list[Tensor] | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Image (N, C, R, R) and all layers' activations from one w (N, latent) per layer."""
+        x = self.constant.expand(len(styles[0]), -1, -1, -1)
+        features: list[Tensor] = []
+        for index in range(self.active_layers(resolution)):
+            x = self.layers[index](x, styles[index], None if noise is None else noise[index])
+            features.append(x)
+        image = self.to_image[str(resolution)](x)
+        if alpha < 1:
+            coarse = self.to_image[str(resolution // 2)](features[-3])
+            image = torch.lerp(double(coarse), image, alpha)
+        return image.float(), features
+
+    def forward(self, z: Tensor, resolution: int, alpha: float = 1.0) -> Tensor:
+        """z (N, latent) to images (N, C, R, R) with fresh noise."""
+        w = self.mapping(z)
+        return self.synthesise([w] * self.active_layers(resolution), resolution, alpha)[0]
+
+    @torch.no_grad()
+    def _draw(self, start: int, stop: int, seed: int, psi: float) -> tuple[Tensor, list[Tensor]]:
+        """Images `start` .. `stop` of a seed and their features; each has its own random stream."""
+        resolution = self.config.native
+        sides = [layer.resolution for layer in self.layers]
+        latents: list[Tensor] = []
+        noises: list[list[Tensor]] = []
+        for index in range(start, stop):
+            source = torch.Generator().manual_seed(step_seed(seed, index))
+            latents.append(torch.randn(self.config.latent, generator=source))
+            noises.append([torch.randn(1, side, side, generator=source) for side in sides])
+        device = self.constant.device
+        noise = [torch.stack(layer).to(device) for layer in zip(*noises, strict=True)]
+        w = torch.lerp(self.w_avg, self.mapping(torch.stack(latents).to(device)), psi)
+        image, features = self.synthesise([w] * len(sides), resolution, noise=noise)
+        if self.config.size != resolution:
+            image = functional.interpolate(image, self.config.size, mode=self.config.enlarge)
+        return image, features
+
+    def sample(
+        self, count: int, seed: int, psi: float = 0.7, batch: int = 16, start: int = 0
+    ) -> Tensor:
+        """Images `start` .. `start + count` of a seed, (count, C, S, S) float32 on the CPU.
+
+        Values lie around [-1, 1] and are not clipped. psi: truncation, 1 for full variety.
+        Image i is the same whatever `count` and `batch` are.
+        """
+        drawn = [
+            self._draw(start + part.start, start + part.stop, seed, psi)[0].cpu()
+            for part in batches(count, batch)
+        ]
+        side = self.config.size
+        return torch.cat(drawn) if drawn else torch.empty(0, self.config.channels, side, side)
+
+    def sample_features(
+        self, count: int, seed: int, psi: float = 0.7, start: int = 0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As `sample`, in one batch, with the activations of all synthesis layers.
+
+        Activations (count, D_l, R_l, R_l), coarse to fine, stay on the generator's device.
+        """
+        images, features = self._draw(start, start + count, seed, psi)
+        return images.cpu(), features
+
+
+def pixel_features(features: list[Tensor], size: int) -> Tensor:
+    """Activations of all layers, enlarged (bilinear) and concatenated per pixel: (N, D, H, W)."""
+    return torch.cat([functional.interpolate(f, (size, size), mode="bilinear") for f in features], 1)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two convolutions; the second one, after a low-pass, halves the resolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = Conv(inputs, inputs)
+        self.second = Conv(inputs, outputs, change="down")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, R, R) to (N, outputs, R / 2, R / 2)."""
+        x = functional.leaky_relu(self.first(x), 0.2)
+        return functional.leaky_relu(self.second(blur(x)), 0.2)
+
+
+def batch_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """Append the mean standard deviation within groups of images as one more channel."""
+    size = math.gcd(len(x), group)
+    groups = x.float().unflatten(0, (size, -1))
+    deviation = (groups.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+    plane = deviation.repeat(size).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+    return torch.cat([x, plane.to(x.dtype)], 1)
+
+
+class Discriminator(nn.Module):
+    """Mirror of the generator; one logit per image."""
+
+    def __init__(self, config: StyleGANConfig) -> None:
+        super().__init__()
+        self.from_image = nn.ModuleDict(
+            {str(r): Conv(config.channels, config.width(r), 1) for r in config.resolutions}
+        )
+        self.blocks = nn.ModuleDict()
+        resolution = config.native
+        while resolution > BASE:
+            block = DiscriminatorBlock(config.width(resolution), config.width(resolution // 2))
+            self.blocks[str(resolution)] = block
+            resolution //= 2
+        width = config.width(BASE)
+        self.last = Conv(width + 1, width)
+        self.dense = Linear(width * BASE**2, width, math.sqrt(2))
+        self.logit = Linear(width, 1)
+
+    def forward(self, image: Tensor, alpha: float = 1.0) -> Tensor:
+        """Images (N, C, R, R) of any stage's resolution to logits (N,)."""
+        resolution = image.shape[-1]
+        x = functional.leaky_relu(self.from_image[str(resolution)](image), 0.2)
+        while resolution > BASE:
+            x = self.blocks[str(resolution)](x)
+            resolution //= 2
+            if alpha < 1:
+                coarse = self.from_image[str(resolution)](functional.avg_pool2d(image, 2))
+                x, alpha = torch.lerp(functional.leaky_relu(coarse, 0.2), x, alpha), 1.0
+        x = functional.leaky_relu(self.last(batch_deviation(x)), 0.2)
+        x = functional.leaky_relu(self.dense(x.flatten(1)), 0.2)
+        return self.logit(x).squeeze(1).float()

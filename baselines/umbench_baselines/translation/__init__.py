@@ -1,0 +1,1 @@
+"""G2: guided annotated image (paper, section III.B.2)."""

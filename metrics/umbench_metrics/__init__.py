@@ -1,0 +1,1 @@
+"""Images in; features, scores and their uncertainty out."""

@@ -1,0 +1,121 @@
+"""`umbench run`: execute a suite's plan and show its leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from umbench.suite.schema import Suite
+
+DEFAULT_STORE = ".umbench"
+
+
+def suite_options(command: click.decorators.FC) -> click.decorators.FC:
+    """Arguments that every command on a suite takes."""
+    for option in (
+        click.option("--store", type=click.Path(path_type=Path), envvar="UMBENCH_STORE",
+                     default=DEFAULT_STORE, show_default=True, help="Where results are kept."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                     help="Override one key of the suite, as in guidance.t=10."),
+        click.option("--data", type=click.Path(path_type=Path),
+                     help="The annotated set that ${data} in the suite stands for."),
+        click.argument("suite"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@suite_options
+@click.option("--out", type=click.Path(path_type=Path), default="runs", show_default=True,
+              help="Where run folders go.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout.")
+@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--full-size", is_flag=True, help="Start a run that would take days here.")
+def run(
+    suite: str,
+    data: Path | None,
+    overrides: tuple[str, ...],
+    store: Path,
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    engine: str,
+    full_size: bool,
+) -> None:
+    """Run SUITE: a YAML file or the name of a shipped suite.
+
+    Ends in a leaderboard here and in the run folder. The same command goes on where it was
+    stopped, and does nothing twice.
+    """
+    from umbench.suite.loader import load_suites
+
+    suites = load_suites(suite, overrides=overrides, data=data)
+    for arm in suites:
+        warn_of_cost(arm, full_size)
+    for arm in suites:
+        run_arm(arm, store, out / arm.name, quiet=quiet)
+    folders = [out / arm.name for arm in suites]
+    if as_json:
+        documents = [(folder / "leaderboard.json").read_text() for folder in folders]
+        click.echo(documents[0] if len(documents) == 1 else "[" + ",\n".join(documents) + "]")
+        return
+    for folder in folders:
+        show(folder)
+    if len(suites) > 1:
+        show_matrix(out / suites[0].name.split("/")[0], folders)
+
+
+def run_arm(suite: Suite, store: Path, folder: Path, *, quiet: bool) -> None:
+    """Execute one arm's plan and lay its results out in the run folder."""
+    from umbench.cli.progress import RunDisplay
+    from umbench.engine.local import execute
+    from umbench.runfolder import fill, prepare
+    from umbench.stages import KINDS
+    from umbench.store import Store
+    from umbench.suite.plan import build_plan
+
+    plan = build_plan(suite)
+    prepare(folder)
+    with RunDisplay(suite.name, quiet=quiet, log=folder / "run.log") as display:
+        entries = execute(plan, Store(store), KINDS, display)
+    fill(folder, suite, plan, entries)
+
+
+def warn_of_cost(suite: Suite, full_size: bool) -> None:
+    """Refuse to start days of work on a CPU by accident; say what it would cost."""
+    if suite.training.preset != "paper" or full_size:
+        return
+    from umbench.suite.cost import explain
+
+    text = explain(suite)
+    if text:
+        from umbench.errors import InputError
+
+        raise InputError(text)
+
+
+def show(folder: Path) -> None:
+    """Print a run folder's leaderboard on stdout."""
+    from rich.console import Console
+
+    from umbench.leaderboard.terminal import render_folder
+
+    Console(highlight=False).print(render_folder(folder))
+    click.echo(f"Report: {folder / 'report.html'}", err=True)
+
+
+def show_matrix(folder: Path, arms: list[Path]) -> None:
+    """Write and print one table over the arms of a matrix."""
+    from rich.console import Console
+
+    from umbench.leaderboard.matrix import combine, render_matrix
+
+    table = combine(arms)
+    table.to_csv(folder / "matrix.csv", index=False, float_format="%.10g", lineterminator="\n")
+    Console(highlight=False).print(render_matrix(table))
+    click.echo(f"Table: {folder / 'matrix.csv'}", err=True)

@@ -1,0 +1,1 @@
+"""Annotated sets, montages, the phantom, importers."""

@@ -1,0 +1,77 @@
+"""The run folder: what people open after a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from umbench import __version__
+from umbench.pipeline import Plan
+from umbench.store import explained
+from umbench.suite.schema import Suite
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder; InputError where it cannot be written."""
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.log").open("a").close()
+
+
+def fill(folder: Path, suite: Suite, plan: Plan, entries: Mapping[str, Path]) -> None:
+    """Copy the final tables, report and pictures from the store, each file at once."""
+    source = entries[plan.final]
+    with explained(folder):
+        for path in sorted(source.rglob("*")):
+            relative = path.relative_to(source)
+            if path.is_dir() or relative.name == "result.json":
+                continue
+            target = folder / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{os.getpid()}")
+            shutil.copyfile(path, temporary)
+            temporary.replace(target)
+        _write(folder / "suite.yaml", resolved_yaml(suite))
+        _write(folder / "environment.json", environment(plan, entries))
+
+
+def resolved_yaml(suite: Suite) -> str:
+    """The suite with every default filled in."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    buffer = io.StringIO()
+    YAML(typ="safe").dump(suite.model_dump(mode="json", exclude_none=True), buffer)
+    return buffer.getvalue()
+
+
+def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
+    """Versions, machine, and for each stage seconds, device and peak memory, as JSON."""
+    from umbench.engine.keys import library_versions
+
+    stages = {}
+    for stage in plan.stages:
+        if stage.id in entries:
+            result = json.loads((entries[stage.id] / "result.json").read_text())
+            names = ("key", "seconds", "device", "peak_memory_mib", "peak_gpu_memory_mib", "measured")
+            stages[stage.id] = {name: result[name] for name in names if name in result}
+    facts = {
+        "umbench": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "libraries": library_versions(),
+        "stages": stages,
+    }
+    return json.dumps(facts, indent=1, sort_keys=True) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Suites: schema, loader, overrides and matrix."""
