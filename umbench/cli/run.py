@@ -35,7 +35,6 @@ def suite_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout.")
 @click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True)
-@click.option("--full-size", is_flag=True, help="Start a run that would take days here.")
 def run(
     suite: str,
     data: Path | None,
@@ -45,7 +44,6 @@ def run(
     quiet: bool,
     as_json: bool,
     engine: str,
-    full_size: bool,
 ) -> None:
     """Run SUITE: a YAML file or the name of a shipped suite.
 
@@ -56,7 +54,7 @@ def run(
 
     suites = load_suites(suite, overrides=overrides, data=data)
     for arm in suites:
-        warn_of_cost(arm, full_size)
+        warn_of_cost(arm)
     for arm in suites:
         run_arm(arm, store, out / arm.name, quiet=quiet)
     folders = [out / arm.name for arm in suites]
@@ -86,17 +84,12 @@ def run_arm(suite: Suite, store: Path, folder: Path, *, quiet: bool) -> None:
     fill(folder, suite, plan, entries)
 
 
-def warn_of_cost(suite: Suite, full_size: bool) -> None:
-    """Refuse to start days of work on a CPU by accident; say what it would cost."""
-    if suite.training.preset != "paper" or full_size:
-        return
-    from umbench.suite.cost import explain
+def warn_of_cost(suite: Suite) -> None:
+    """Before a run of the paper's size on a CPU: what it costs, and how to run a small one."""
+    if suite.training.preset == "paper":
+        from umbench.suite.cost import explain
 
-    text = explain(suite)
-    if text:
-        from umbench.errors import InputError
-
-        raise InputError(text)
+        click.echo(explain(suite), err=True)
 
 
 def show(folder: Path) -> None:

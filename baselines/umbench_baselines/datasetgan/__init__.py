@@ -1,1 +1,19 @@
-"""Pixel classifiers on G1's features (Zhang et al. 2021)."""
+"""Annotation by pixel classifiers on a StyleGAN's features (Zhang et al. 2021)."""
+
+from umbench_baselines.datasetgan.classifier import (
+    PRESETS,
+    PixelClassifier,
+    PixelClassifierConfig,
+    annotate,
+    preset,
+    train_pixel_classifier,
+)
+
+__all__ = [
+    "PRESETS",
+    "PixelClassifier",
+    "PixelClassifierConfig",
+    "annotate",
+    "preset",
+    "train_pixel_classifier",
+]

@@ -1,0 +1,43 @@
+"""One table over the arms of a matrix: what the ablations of the paper look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def combine(folders: list[Path]) -> pd.DataFrame:
+    """The leaderboards of several run folders, the arm in the first column."""
+    boards = []
+    for folder in folders:
+        board = pd.read_csv(folder / "leaderboard.csv")
+        board.insert(0, "arm", folder.name)
+        boards.append(board)
+    return pd.concat(boards, ignore_index=True)
+
+
+def render_matrix(table: pd.DataFrame) -> Table:
+    """The combined table for a terminal: generators only, distances not normalised across arms.
+
+    Anchored values can be read across arms, since the anchors do not depend on the arm's methods
+    but for cross-fitted networks, which are trained on them.
+    """
+    from rich.table import Table
+
+    shown = Table(title="All arms", caption="MM-FID, mean ± SD over observations; lower is better")
+    for column in ("arm", "method", "MM-FID", "MM-STD", "n"):
+        shown.add_column(column, justify="left" if column in ("arm", "method") else "right")
+    for row in table[table["kind"] == "generator"].to_dict("records"):
+        shown.add_row(
+            str(row["arm"]),
+            str(row["method"]),
+            f"{row['mm_fid']:.3f} ± {row['mm_fid_sd']:.3f}",
+            f"{row['mm_std']:.3f}",
+            str(row["n_synthetic"]),
+        )
+    return shown
