@@ -87,8 +87,13 @@ class Devices:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         return batch if world == 1 else batch.tensor_split(world)[rank]
 
-    def update(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """One optimiser step on `loss`; only the optimiser's parameters get gradients."""
+    def update(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, *, clip: float | None = None
+    ) -> None:
+        """One optimiser step on `loss`; only the optimiser's parameters get gradients.
+
+        clip: largest norm of all gradients together.
+        """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         several = self.accelerator.num_processes > 1
@@ -97,6 +102,8 @@ class Devices:
                 gradient = torch.zeros_like(parameter) if gradient is None else gradient
                 gradient = self.accelerator.reduce(gradient, "mean")
             parameter.grad = gradient
+        if clip is not None:
+            nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
