@@ -18,6 +18,7 @@ from torch.nn import functional
 from umbench_baselines.stylegan import StyleGAN
 from umbench_baselines.training import (
     Devices,
+    Stateful,
     TrainingRun,
     deterministic,
     run_loop,
@@ -222,7 +223,7 @@ def train_pixel_classifier(
         devices.update(loss, optimizer)
         return {"cross entropy": loss.detach() / config.ensemble}
 
-    parts = {"classifier": model, "optimiser": optimizer}
+    parts: dict[str, Stateful] = {"classifier": model, "optimiser": optimizer}
     run_loop(parts, config.steps, step, run, devices, label="pixel classifier")
     return model.eval()
 

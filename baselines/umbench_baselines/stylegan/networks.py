@@ -199,9 +199,8 @@ class Mapping(nn.Module):
 class SynthesisLayer(nn.Module):
     """Convolution, noise, leaky ReLU, and adaptive instance normalisation (AdaIN)."""
 
-    def __init__(self, inputs: int, outputs: int, resolution: int, latent: int, kind: str) -> None:
+    def __init__(self, inputs: int, outputs: int, latent: int, kind: str) -> None:
         super().__init__()
-        self.resolution = resolution
         self.kind = kind
         change = "up" if kind == "up" else ""
         self.conv = None if kind == "first" else Conv(inputs, outputs, change=change, bias=False)
@@ -240,8 +239,8 @@ class StyleGAN(nn.Module):
         resolution, before = BASE, config.width(BASE)
         while resolution <= config.native:
             width, kind = config.width(resolution), "first" if resolution == BASE else "up"
-            self.layers.append(SynthesisLayer(before, width, resolution, config.latent, kind))
-            self.layers.append(SynthesisLayer(width, width, resolution, config.latent, "same"))
+            self.layers.append(SynthesisLayer(before, width, config.latent, kind))
+            self.layers.append(SynthesisLayer(width, width, config.latent, "same"))
             if resolution >= config.start_size:
                 self.to_image[str(resolution)] = Conv(width, config.channels, 1, gain=1)
             before, resolution = width, 2 * resolution
@@ -284,7 +283,7 @@ class StyleGAN(nn.Module):
     def _draw(self, start: int, stop: int, seed: int, psi: float) -> tuple[Tensor, list[Tensor]]:
         """Images `start` .. `stop` of a seed and their features; each has its own random stream."""
         resolution = self.config.native
-        sides = [layer.resolution for layer in self.layers]
+        sides = [BASE * 2 ** (index // 2) for index in range(len(self.layers))]
         latents: list[Tensor] = []
         noises: list[list[Tensor]] = []
         for index in range(start, stop):
@@ -327,7 +326,9 @@ class StyleGAN(nn.Module):
 
 def pixel_features(features: list[Tensor], size: int) -> Tensor:
     """Activations of all layers, enlarged (bilinear) and concatenated per pixel: (N, D, H, W)."""
-    return torch.cat([functional.interpolate(f, (size, size), mode="bilinear") for f in features], 1)
+    return torch.cat(
+        [functional.interpolate(f, (size, size), mode="bilinear") for f in features], 1
+    )
 
 
 class DiscriminatorBlock(nn.Module):
