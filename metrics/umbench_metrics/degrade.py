@@ -11,7 +11,7 @@ FACTOR, CONTRAST, NOISE = 8, 0.5, 0.15
 
 
 def degrade(images: Tensor, seed: int = 0) -> Tensor:
-    """Damage images (N, 1, H, W) in [0, 1]: an eighth of the resolution (box mean, nearest
+XX
     neighbour back), contrast halved about 0.5, Gaussian noise of SD 0.15, clipped to [0, 1].
 
     ValueError where a side is no multiple of 8. The same seed gives the same noise.

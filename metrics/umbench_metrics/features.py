@@ -27,6 +27,8 @@ def extract(
 
     The batch size changes values by rounding alone. ValueError for NaN or values out of range.
     """
+    if batch < 1 or resolution < 1:
+        raise ValueError(f"batch and resolution must be positive, not {batch} and {resolution}")
     images = check_images(images)
     parts = [np.empty((0, extractor.dim), dtype=np.float32)]
     for start in range(0, len(images), batch):

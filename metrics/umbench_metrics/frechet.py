@@ -12,6 +12,8 @@ import numpy as np
 
 from umbench_metrics.statistics import Moments
 
+BLOCK = 64  # subsets at a time: bounds memory, larger is no faster
+
 
 @dataclass(frozen=True)
 class Distance:
@@ -63,8 +65,13 @@ def frechet_distance(
 def _factor(side: np.ndarray | Moments, name: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Mean, a factor F of at most D rows with F'F = covariance, and n."""
     if isinstance(side, Moments):
-        values, vectors = np.linalg.eigh(side.covariance())
-        return side.mean, np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T, side.n
+        covariance = side.covariance()
+        if not (np.isfinite(side.mean).all() and np.isfinite(covariance).all()):
+            raise ValueError(f"{name}: moments hold NaN or infinity")
+        values, vectors = np.linalg.eigh(covariance)
+        # below this an eigenvalue is rounding, and its square root would count as spread
+        kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
+        return side.mean, np.sqrt(values[kept])[:, None] * vectors.T[kept], side.n
     features = np.asarray(side, dtype=np.float64)
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"{name}: features must be (n, D) with n >= 2, not {features.shape}")
@@ -101,6 +108,7 @@ def _interval(
     shift = np.asarray(real, dtype=np.float64).mean(axis=0)
     r, s = real - shift, synthetic - shift
     rr, ss, rs = r @ r.T, s @ s.T, r @ s.T
+    most = min(n_r, n_s, r.shape[1] + 1) - 1  # rank of a centred cross matrix
     rows = generator.integers(n_r, size=(count, n_r))
     columns = generator.integers(n_s, size=(count, n_s))
     replicates = np.empty(count)
@@ -111,7 +119,7 @@ def _interval(
         trace_s = (np.trace(gram_s) - n_s * gram_s.mean()) / (n_s - 1)
         centred = cross - cross.mean(0) - cross.mean(1)[:, None] + cross.mean()
         small = centred if n_r >= n_s else centred.T
-        nuclear = np.sqrt(np.clip(np.linalg.eigvalsh(small.T @ small), 0, None)).sum()
+        nuclear = np.sqrt(np.clip(np.linalg.eigvalsh(small.T @ small)[-most:], 0, None)).sum()
         replicates[k] = means + trace_r + trace_s - 2 * nuclear / np.sqrt((n_r - 1) * (n_s - 1))
     low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5]) + value
     return max(float(low), 0.0), float(high)
@@ -121,43 +129,61 @@ class GramFrechet:
     """Fréchet distances of many subsets of one pool of images, without work of size D.
 
     real: (n_r, D). synthetic: (m, D), the pool. Inner products are computed once; a subset of n
-    images then costs the eigenvalues of one n x n matrix. Its relative error against
-    `frechet_distance` is about 1e-8, from the square roots of small eigenvalues.
+    images then costs the eigenvalues of one matrix of side min(n, D). Square roots of
+    eigenvalues near 0 amplify rounding: the error is about 1e-8 of the largest singular value
+    of the cross matrix, so that a distance near 0 may come out slightly negative.
     """
 
     def __init__(self, real: np.ndarray, synthetic: np.ndarray) -> None:
-        mean, factor, _ = _factor(real, "real")
-        pool = np.asarray(synthetic, dtype=np.float64) - mean
+        mean, factor, n_real = _factor(real, "real")
+        pool = np.asarray(synthetic, dtype=np.float64)
         if pool.ndim != 2 or pool.shape[1] != mean.size:
             raise ValueError(f"features differ in dimension: {mean.size} and {pool.shape[-1]}")
-        self.projected = pool @ factor.T
+        if not np.isfinite(pool).all():
+            raise ValueError("synthetic: features hold NaN or infinity")
+        # about its own mean, or a distant pool would drown the scatter in rounding
+        offset = pool.mean(axis=0) - mean
+        pool = pool - (offset + mean)
         self.gram = pool @ pool.T
+        self.along = 2 * pool @ offset
+        self.gap = float(offset @ offset)
+        self.projected = pool @ factor.T
         self.squared_cross = self.projected @ self.projected.T
         self.real_trace = float(np.sum(factor**2))
+        self.real_rank = min(n_real - 1, mean.size)
 
     def distances(self, selections: np.ndarray) -> np.ndarray:
-        """Distances (P,) of the subsets given as row numbers (P, n), n >= 2."""
+        """Distances (P,) of the subsets given as row numbers (P, n), n >= 2; rows may repeat."""
         selections = np.asarray(selections)
-        n = selections.shape[1]
-        out = np.empty(len(selections))
-        for start in range(0, len(selections), 64):
-            rows = selections[start : start + 64]
-            gram = self.gram[rows[:, :, None], rows[:, None, :]]
-            mean_square = gram.mean(axis=(1, 2))
-            trace = (np.trace(gram, axis1=1, axis2=2) - n * mean_square) / (n - 1)
-            values = np.clip(np.linalg.eigvalsh(self._squared(rows)), 0, None)
-            nuclear = np.sqrt(values).sum(axis=1) / np.sqrt(n - 1)
-            out[start : start + 64] = mean_square + self.real_trace + trace - 2 * nuclear
+        if selections.ndim != 2 or selections.shape[1] < 2:
+            raise ValueError(f"selections must be (P, n) with n >= 2, not {selections.shape}")
+        blocks = [
+            self._distances(selections[start : start + BLOCK])
+            for start in range(0, len(selections), BLOCK)
+        ]
+        return np.concatenate([np.empty(0), *blocks])
+
+    def _distances(self, rows: np.ndarray) -> np.ndarray:
+        n = rows.shape[1]
+        counts = np.stack([np.bincount(row, minlength=len(self.gram)) for row in rows]) / n
+        scatter = np.einsum("pi,pi->p", counts @ self.gram, counts)
+        trace = (counts @ np.diag(self.gram) - scatter) * (n / (n - 1))
+        means = self.gap + counts @ self.along + scatter
+        # centring leaves eigenvalues that are 0 but for rounding: their roots are left out
+        values = np.linalg.eigvalsh(self._squared(rows))[:, -min(n - 1, self.real_rank) :]
+        nuclear = np.sqrt(np.clip(values, 0, None)).sum(axis=1) / np.sqrt(n - 1)
+        out: np.ndarray = means + self.real_trace + trace - 2 * nuclear
         return out
 
     def _squared(self, rows: np.ndarray) -> np.ndarray:
         """The centred cross matrix times its transpose, on its smaller side, (P, k, k)."""
-        n, rank = rows.shape[1], self.projected.shape[1]
-        if rank < n:
+        if self.projected.shape[1] < rows.shape[1]:
             chosen = self.projected[rows]
             chosen = chosen - chosen.mean(axis=1, keepdims=True)
             return chosen.transpose(0, 2, 1) @ chosen
-        squared = self.squared_cross[rows[:, :, None], rows[:, None, :]]
+        flat = rows[:, :, None] * len(self.gram) + rows[:, None, :]
+        squared = self.squared_cross.ravel().take(flat)
         columns = squared.mean(axis=1, keepdims=True)
-        squared = squared - columns - columns.transpose(0, 2, 1)
-        return squared + columns.mean(axis=2, keepdims=True)
+        squared -= columns
+        squared -= columns.transpose(0, 2, 1) - columns.mean(axis=2, keepdims=True)
+        return squared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODES = ("anchored", "minmax", "l2-rows")
+
+
+@dataclass(frozen=True, order=True)
+class Observation:
+    """One view of a set of images: an extractor's name and a resolution in pixels."""
+
+    extractor: str
+    resolution: int
+
+    def __str__(self) -> str:
+        return f"{self.extractor}@{self.resolution}"
 
 
 def normalise(

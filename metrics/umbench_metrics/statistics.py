@@ -23,7 +23,9 @@ class Moments:
         return self.m2 / (self.n - 1)
 
     def merge(self, other: Moments) -> Moments:
-        """Moments of both sets together (Chan, Golub and LeVeque 1979)."""
+        """Moments of both sets together (Chan et al. 1979); ValueError for unequal D."""
+        if self.mean.shape != other.mean.shape:
+            raise ValueError(f"dimensions differ: {self.mean.size} and {other.mean.size}")
         n = self.n + other.n
         delta = other.mean - self.mean
         mean = self.mean + delta * (other.n / n)

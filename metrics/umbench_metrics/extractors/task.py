@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +51,45 @@ class TaskConfig:
     seed: int = 0
 
 
-PRESETS: dict[str, TaskConfig] = {
-    "quick": TaskConfig(backbone="compact", width=16, steps=260, batch=24, lr=3e-3),
-    "small": TaskConfig(backbone="inception-v3", steps=240, batch=12, lr=1e-3),
-    "paper": TaskConfig(backbone="inception-v3", steps=20_000, batch=16, lr=1e-3),
+PRESETS: dict[str, Callable[..., TaskConfig]] = {
+    "quick": partial(TaskConfig, backbone="compact", width=16, steps=260, batch=24, lr=3e-3),
+    "small": partial(TaskConfig, backbone="inception-v3", steps=240, batch=12),
+    "paper": partial(TaskConfig, backbone="inception-v3", steps=20_000, batch=16),
 }
+
+
+def preset(name: str, *, seed: int, scale: float = 1.0) -> TaskConfig:
+    """A preset's configuration; `scale` times its steps. ValueError for an unknown name."""
+    if name not in PRESETS:
+        raise ValueError(f"no preset called {name!r}; there are {', '.join(PRESETS)}")
+    steps = PRESETS[name]().steps
+    return PRESETS[name](seed=seed, steps=max(1, round(steps * scale)))
+
+
+def balanced_accuracy(predicted: Tensor, targets: Tensor) -> float:
+    """Mean recall over the classes that occur in `targets` (N,); NaN where there are none.
+
+    >>> balanced_accuracy(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 0, 0]))
+    0.75
+    """
+    right = (predicted == targets).double()
+    recalls = [right[targets == c].mean() for c in torch.unique(targets)]
+    return float(torch.stack(recalls).mean()) if recalls else float("nan")
+
+
+def beats_majority(predicted: Tensor, targets: Tensor, level: float = 0.05) -> bool:
+    """Whether more of `predicted` (N,) are right than always naming the largest class would give.
+
+    Exact one-sided binomial test at `level` against the majority's share; conservative where
+    classes are unequal, since training is balanced over them.
+    """
+    from scipy.stats import binomtest
+
+    if not len(targets):
+        return False
+    share = float(torch.bincount(targets).max()) / len(targets)
+    hits = int((predicted == targets).sum())
+    return bool(binomtest(hits, len(targets), share, alternative="greater").pvalue < level)
 
 
 def _compact(width: int, classes: int) -> tuple[nn.Module, nn.Module, int]:
@@ -66,7 +102,11 @@ def _compact(width: int, classes: int) -> tuple[nn.Module, nn.Module, int]:
             nn.ReLU(),
         ]
     dim = channels[-1]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(dim, classes), dim
+    return (
+        nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Linear(dim, classes),
+        dim,
+    )
 
 
 def _inception(classes: int) -> tuple[nn.Module, nn.Module, int]:
@@ -83,7 +123,8 @@ class TaskNetwork(nn.Module):
     """A classifier whose pooled features are an extractor; see `Extractor`.
 
     accuracy: balanced accuracy on `n_held_out` held-out images; chance: of guessing (1 / classes
-    seen there). trained_on: subjects or sources it saw.
+    seen there). better_than_chance: see `beats_majority`. trained_on: subjects or sources it saw.
+    Inputs below 75 px are resized to 75 where the backbone is `inception-v3`.
     """
 
     def __init__(self, name: str, classes: int, config: TaskConfig) -> None:
@@ -92,11 +133,10 @@ class TaskNetwork(nn.Module):
         if config.backbone not in ("compact", "inception-v3"):
             raise ValueError(f"no backbone {config.backbone!r}; there are compact, inception-v3")
         body, head, dim = (
-            _compact(config.width, classes)
-            if config.backbone == "compact"
-            else _inception(classes)
+            _compact(config.width, classes) if config.backbone == "compact" else _inception(classes)
         )
         self.body, self.head, self.dim = body, head, dim
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.backbone = config.backbone
         self.accuracy, self.chance, self.n_held_out = float("nan"), 1 / classes, 0
         self.better_than_chance = False
@@ -115,7 +155,8 @@ class TaskNetwork(nn.Module):
         """Pooled features (N, dim) of images (N, 1, H, W) in [0, 1], gradients kept."""
         if self.backbone == "inception-v3" and min(images.shape[-2:]) < INCEPTION_MINIMUM:
             images = resize(images, INCEPTION_MINIMUM)
-        pooled: Tensor = self.body(images * 2 - 1)
+        inputs = (images * 2 - 1).contiguous(memory_format=torch.channels_last)
+        pooled: Tensor = self.body(inputs)
         return pooled
 
     def forward(self, images: Tensor) -> Tensor:
@@ -148,11 +189,32 @@ def train_task(
     follows from (config.seed, k), so that a run that goes on from `folder`'s checkpoint ends
     with the same weights as an undisturbed one. Accuracy is measured on `held_out`.
     """
+    if len(targets) and int(targets.max()) >= classes:
+        raise ValueError(f"{name}: target {int(targets.max())} with {classes} classes")
     known = targets >= 0
     images, targets = images[known], targets[known]
     if len(torch.unique(targets)) < 2:
         raise ValueError(f"{name}: training needs images of at least two classes")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # dropout draws from torch's global generator, so that one is seeded, and put back after
+    with torch.random.fork_rng():
+        network = _fit(images, targets, classes, config, name, folder, device, progress)
+    network.trained_on = tuple(trained_on)
+    _judge(network, *held_out)
+    return network
+
+
+def _fit(
+    images: Tensor,
+    targets: Tensor,
+    classes: int,
+    config: TaskConfig,
+    name: str,
+    folder: Path | None,
+    device: torch.device,
+    progress: Callable[[int, int, str], None] | None,
+) -> TaskNetwork:
+    """The training loop, from the checkpoint on where there is one."""
     torch.manual_seed(config.seed)
     network = TaskNetwork(name, classes, config).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=1e-2)
@@ -165,7 +227,10 @@ def train_task(
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _one_cycle(step / config.steps)
         chosen = torch.stack(
-            [r[torch.randint(len(r), ())] for r in (rows[i % len(rows)] for i in range(config.batch))]
+            [
+                r[torch.randint(len(r), ())]
+                for r in (rows[i % len(rows)] for i in range(config.batch))
+            ]
         )
         batch = augment(images[chosen]).to(device)
         loss = functional.cross_entropy(
@@ -179,16 +244,11 @@ def train_task(
         if folder is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             _checkpoint(folder, step + 1, network, optimizer)
             saved = time.monotonic()
-    network.eval()
-    network.trained_on = tuple(trained_on)
-    _judge(network, *held_out)
-    return network
+    return network.eval()
 
 
 def _one_cycle(part: float) -> float:
     """Learning rate factor: up over the first tenth, down to zero along a cosine."""
-    import math
-
     return part / 0.1 if part < 0.1 else 0.5 * (1 + math.cos(math.pi * (part - 0.1) / 0.9))
 
 
@@ -210,24 +270,18 @@ def augment(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _judge(network: TaskNetwork, images: Tensor, targets: Tensor) -> None:
-    """Held-out balanced accuracy, and whether it beats guessing the majority (binomial test)."""
-    from scipy.stats import binomtest
-
+    """Put the held-out record on the network."""
     known = targets >= 0
     images, targets = images[known], targets[known]
     if not len(images):
         return
     device = next(network.parameters()).device
     parts = [network.logits(part.to(device)).argmax(1).cpu() for part in images.split(32)]
-    right = torch.cat(parts) == targets
-    present = torch.unique(targets)
-    network.accuracy = float(torch.stack([right[targets == c].float().mean() for c in present]).mean())
-    network.chance = 1 / len(present)
+    predicted = torch.cat(parts)
+    network.accuracy = balanced_accuracy(predicted, targets)
+    network.chance = 1 / len(torch.unique(targets))
     network.n_held_out = len(images)
-    # with balanced accuracy, guessing gives 1 / classes; weigh classes alike by rounding counts
-    hits = round(network.accuracy * len(images))
-    test = binomtest(hits, len(images), network.chance, alternative="greater")
-    network.better_than_chance = bool(test.pvalue < 0.05)
+    network.better_than_chance = beats_majority(predicted, targets)
 
 
 def _checkpoint(folder: Path, step: int, network: nn.Module, optimizer: Any) -> None:
@@ -241,7 +295,7 @@ def _checkpoint(folder: Path, step: int, network: nn.Module, optimizer: Any) -> 
 def _restore(folder: Path | None, network: nn.Module, optimizer: Any) -> int:
     if folder is None or not (folder / "checkpoint.pt").exists():
         return 0
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
@@ -277,9 +331,3 @@ def load_task(folder: Path) -> TaskNetwork:
         setattr(network, key, record[key])
     network.trained_on = tuple(record["trained_on"])
     return network.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-
-
-def preset(name: str, *, seed: int, scale: float = 1.0) -> TaskConfig:
-    """A preset's configuration; `scale` times its steps."""
-    config = PRESETS[name]
-    return replace(config, seed=seed, steps=max(1, round(config.steps * scale)))

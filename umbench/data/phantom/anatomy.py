@@ -51,7 +51,7 @@ def chest_at(subject: Subject, z: float) -> Chest:
     """The thorax narrows to the apex and is deepest below the middle."""
     swell = 0.72 + 0.28 * np.sin(np.pi * min(0.28 + 0.55 * z, 0.9))
     a, b = subject.width * (0.9 + 0.1 * swell), subject.width * subject.depth * (0.85 + 0.15 * swell)
-    wall = subject.fat + subject.muscle + 0.035
+    wall = subject.fat + subject.muscle + 0.03
     taper = np.clip((z + 0.10) / 0.42, 0, 1) ** 0.55
     return Chest(a, b, (a - wall) * (0.55 + 0.45 * taper), (b - wall) * (0.62 + 0.38 * taper), 0.0)
 
@@ -78,7 +78,7 @@ def lungs_at(subject: Subject, grid: Grid, z: float) -> np.ndarray:
     gap = 0.11 + 0.05 * np.exp(-(((z - 0.35) / 0.2) ** 2))
     septum = np.abs(grid.x) > gap * (0.75 + 0.5 * (grid.y / max(chest.cb, 1e-6)) ** 2)
     heart = heart_distance(subject, grid, z) > 1.06
-    spine = ellipse(grid, 0, chest.cb * 0.95, 0.17, 0.19) > 1
+    spine = ellipse(grid, 0, chest.cb * 0.95, 0.165, 0.19) > 1
     liver, stomach = diaphragm_at(subject, grid, z)
     aorta = ellipse(grid, 0.10, chest.cb * 0.62, 0.085, 0.085) > 1
     return inside & septum & heart & spine & aorta & ~liver & ~stomach
@@ -132,7 +132,7 @@ def _body(subject: Subject, grid: Grid, z: float, chest: Chest, image: np.ndarra
     if subject.sex == "F":
         size = np.exp(-(((z - 0.55) / 0.22) ** 2))
         for side in (-1, 1):
-            rx, ry = 0.27 * size + 1e-6, 0.26 * size + 1e-6
+            rx, ry = 0.33 * size + 1e-6, 0.20 * size + 1e-6
             breast = ellipse(grid, side * chest.a * 0.48, -chest.b * 0.90, rx, ry)
             image = blend(image, cover(grid, breast, rx), FAT)
             gland = ellipse(grid, side * chest.a * 0.48, -chest.b * 0.98, rx * 0.55, ry * 0.55)
@@ -224,16 +224,17 @@ def _bones(subject: Subject, grid: Grid, z: float, chest: Chest, image: np.ndarr
 
 
 def _spine(subject: Subject, grid: Grid, z: float, chest: Chest, image: np.ndarray) -> np.ndarray:
-    y = chest.cb * 0.93
+    y = chest.cb * 0.90
+    inside = ellipse(grid, 0, 0, chest.a, chest.b, 2.35) < 0.97
     body = ellipse(grid, 0, y, 0.125, 0.105, 2.4)
     disc = abs((z * 9) % 1 - 0.5) > 0.42
     image = blend(image, cover(grid, body, 0.11), 110.0 if disc else CORTEX)
     loss = 60 * (subject.age - 20) / 70
     if not disc:
         image = blend(image, cover(grid, body / 0.80, 0.085), MARROW + 40 - loss)
-    arch = ellipse(grid, 0, y + 0.155, 0.15, 0.065, 1.6)
-    image = blend(image, cover(grid, arch, 0.065), CORTEX * 0.8)
-    process = ellipse(grid, 0, y + 0.26, 0.03, 0.09)
-    image = blend(image, cover(grid, process, 0.03), CORTEX * 0.7)
-    canal = ellipse(grid, 0, y + 0.135, 0.055, 0.045)
+    arch = ellipse(grid, 0, y + 0.14, 0.15, 0.055, 1.6)
+    image = blend(image, cover(grid, arch, 0.065) * inside, CORTEX * 0.8)
+    process = ellipse(grid, 0, y + 0.21, 0.025, 0.06)
+    image = blend(image, cover(grid, process, 0.03) * inside, CORTEX * 0.7)
+    canal = ellipse(grid, 0, y + 0.125, 0.055, 0.04)
     return blend(image, cover(grid, canal, 0.05), 25.0)

@@ -65,10 +65,12 @@ def make_subject(number: int, seed: int) -> Subject:
         seed=seed,
         sex=sex,
         age=age,
-        width=float(np.clip(g.normal(0.78 if female else 0.88, 0.03), 0.7, 0.95)),
+        width=float(np.clip(g.normal(0.83 if female else 0.92, 0.025), 0.74, 0.97)),
         depth=float(np.clip(g.normal(0.60 + 0.20 * old, 0.025), 0.55, 0.85)),
-        fat=float(np.clip(g.normal(0.045 + 0.02 * female, 0.012), 0.015, 0.10)),
-        muscle=float(np.clip(g.normal((0.055 if female else 0.085) * (1.25 - 0.6 * old), 0.006), 0.02, 0.12)),
+        fat=float(np.clip(g.normal(0.032 + 0.015 * female, 0.010), 0.01, 0.08)),
+        muscle=float(
+            np.clip(g.normal((0.04 if female else 0.065) * (1.25 - 0.6 * old), 0.005), 0.015, 0.1)
+        ),
         emphysema=float(np.clip(1.4 * old - 0.45 + g.normal(0, 0.12), 0, 1)),
         calcium=float(np.clip(1.5 * old - 0.4 + g.normal(0, 0.12), 0, 1)),
         heart=float(g.normal(1.0 + 0.1 * old, 0.06)),
@@ -89,17 +91,17 @@ def _lesions(g: np.random.Generator, pattern: str) -> tuple[Lesion, ...]:
     if pattern == "none":
         return ()
     lesions = []
-    for _ in range(int(g.integers(4, 12))):
+    for _ in range(int(g.integers(8, 20))):
         kind = str(g.choice(["ggo", "consolidation"])) if pattern == "mixed" else pattern
         side = 1 if g.random() < 0.5 else -1
         angle = g.normal(0.55, 0.6)
         rim = g.uniform(0.55, 0.95)
         centre = (
-            side * (0.40 + 0.30 * rim * np.cos(angle)),
-            0.10 + 0.55 * rim * np.sin(angle),
-            float(g.beta(2.2, 1.5)),
+            side * (0.40 + 0.32 * rim * np.cos(angle)),
+            0.05 + 0.48 * rim * np.sin(angle),
+            float(g.beta(1.6, 1.6)),
         )
-        big = g.uniform(0.07, 0.20) if kind == "ggo" else g.uniform(0.05, 0.14)
+        big = g.uniform(0.12, 0.30) if kind == "ggo" else g.uniform(0.08, 0.20)
         radii = (big * g.uniform(0.7, 1.4), big * g.uniform(0.7, 1.4), big * g.uniform(0.5, 0.9))
         hu = g.uniform(-650, -380) if kind == "ggo" else g.uniform(-80, 40)
         lesions.append(

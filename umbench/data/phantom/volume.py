@@ -81,7 +81,7 @@ def grow_tree(subject: Subject) -> np.ndarray:
     segments: list[tuple[float, ...]] = []
     for side in (-1, 1):
         root = np.array([side * 0.15, 0.02, 0.46])
-        for _ in range(9):
+        for _ in range(12):
             direction = np.array([side * g.uniform(0.3, 1), g.normal(0, 0.8), g.normal(0, 0.7)])
             _branch(g, root, direction / np.linalg.norm(direction), 0.021, 0.20, 5, segments)
     return np.array(segments)
