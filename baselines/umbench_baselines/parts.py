@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,24 @@ from umbench_baselines.entries import PARTS, Entry
 from umbench_baselines.guidance.unsupervised_mask import snap
 from umbench_baselines.training import TrainingRun
 
+if TYPE_CHECKING:
+    from umbench_baselines.stylegan import StyleGANConfig
+
 Saved = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 """A trained part: its weights, and the facts that `train_part` returned with it."""
 
 
 @dataclass(frozen=True)
 class TrainPart:
-    """What to train: a part, a preset (quick, small, paper), and options such as `annotated`."""
+    """What to train: a part, a preset (quick, small, paper), options such as `annotated`, and what the
+    preset's steps are multiplied by.
+    """
 
     part: str
     preset: str
     untrained: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
 
 
 def train_part(
@@ -61,7 +67,15 @@ def _train_stylegan(
         target=PARTS[job.part].target,
         untrained=job.untrained,
     )
+    config = scaled(config, job.scale)
     return train_stylegan(images, config, run), {"config": asdict(config)}
+
+
+def scaled(config: StyleGANConfig, scale: float) -> StyleGANConfig:
+    """A StyleGAN schedule of `scale` times the images, at least one batch per stage."""
+    stages = zip(config.stage_images, config.stage_batches, strict=True)
+    images = tuple(max(batch, round(count * scale)) for count, batch in stages)
+    return replace(config, stage_images=images)
 
 
 def stylegan_images(target: str, data: TrainingData) -> Tensor:
@@ -88,6 +102,7 @@ def _train_translation(
         count=int(rows.sum()),
         segmentation=not from_masks,
         untrained=job.untrained,
+        scale=job.scale,
     )
     model = train_translation(
         conditions, data.images[rows], data.masks[rows], data.labelled[rows], data.classes,

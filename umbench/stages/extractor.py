@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from umbench_metrics.extractors.task import PRESETS, age_group, save_task, train_task
+from umbench_metrics.extractors.task import age_group, preset, save_task, train_task
 
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.errors import NotMeasuredError
@@ -40,7 +40,7 @@ def run(context: Context) -> dict[str, float]:
         images,
         targets,
         classes,
-        PRESETS[params["preset"]](seed=params["seed"]),
+        preset(params["preset"], seed=params["seed"], scale=params["scale"]),
         held_out=(held_images, held_targets),
         trained_on=seen,
         name=params["task"],

@@ -15,7 +15,7 @@ from umbench_metrics.panel import normalise
 from umbench_metrics.variety import feature_std
 
 from umbench.pipeline import Context
-from umbench.stages.artifacts import load_arrays, save_table
+from umbench.stages.artifacts import load_arrays, save_json, save_table
 
 BOOTSTRAP = 200
 FRECHET, VARIETY = "frechet-distance", "mm-std"
@@ -94,6 +94,8 @@ def run(context: Context) -> None:
             rows += _measure(method, seed, observation)
         context.progress(index + 1, len(observations), "scores")
     table = pd.DataFrame(rows)
+    extractors = {o.extractor: o.facts for panel in observations.values() for o in panel}
+    save_json(context.output / "extractors.json", extractors)
     save_table(context.output / "scores.csv", pd.concat([table, *_normalised(table)]))
 
 

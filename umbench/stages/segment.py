@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import torch
-from umbench_baselines.segmenter import segment, train_segmenter
-from umbench_baselines.segmenter import PRESETS as SEGMENTERS
+from umbench_baselines.segmenter import preset, segment, train_segmenter
 from umbench_baselines.training import TrainingRun
 from umbench_metrics.overlap import dice
 
@@ -26,7 +25,7 @@ def run(context: Context) -> None:
     params = context.stage.params
     data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
     rows = table.labelled_rows()
-    config = SEGMENTERS[params["preset"]]
+    config = preset(params["preset"], params["scale"])
     synthetic = None
     if "synthetic" in context.inputs:
         generated = load_set(context.inputs["synthetic"])

@@ -20,6 +20,7 @@ def run(context: Context) -> None:
         preset=params["preset"],
         untrained=params["untrained"],
         options=params["options"],
+        scale=params["scale"],
     )
     training = TrainingRun(
         folder=context.scratch,

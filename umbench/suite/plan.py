@@ -46,8 +46,10 @@ class _Builder:
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
+        self.scale = suite.training.scale
         self.stages: dict[str, Stage] = {}
         self.entries = [(get(g.id), g.options()) for g in suite.generators]
+        self.extractors, self.left_out = usable_extractors(suite)
 
     def add(self, id: str, kind: str, params: dict[str, Any], **inputs: str) -> str:
         self.stages.setdefault(id, Stage(id=id, kind=kind, params=params, inputs=inputs))
@@ -81,7 +83,7 @@ class _Builder:
         return self.add(
             f"segment real seed {seed}",
             "segment",
-            {"preset": self.suite.training.preset, "seed": seed},
+            {"preset": self.suite.training.preset, "scale": self.scale, "seed": seed},
             data="data",
             split="split",
         )
@@ -98,6 +100,7 @@ class _Builder:
         params = {
             "part": name,
             "preset": self.suite.training.preset,
+            "scale": self.scale,
             "precision": self.suite.training.precision,
             "seed": seed,
             "untrained": untrained,
@@ -156,7 +159,7 @@ class _Builder:
         """Stages of the trained networks behind a task extractor: one, or one per fold."""
         if extractor not in TASK_EXTRACTORS:
             return {}
-        base = {"task": extractor, "preset": self.suite.training.preset, "seed": seed}
+        base = {"task": extractor, "preset": self.suite.training.preset, "scale": self.scale, "seed": seed}
         if extractor != "source":
             stage = self.add(
                 f"extractor {extractor}", "extractor", {**base, "seed": 0}, data="data",
@@ -202,7 +205,7 @@ class _Builder:
         suite = self.suite
         rows, roles = [], {}
         for method in methods:
-            for extractor in suite.panel.extractors:
+            for extractor in self.extractors:
                 role = f"{method.name}|{method.seed}|{extractor}"
                 roles[role] = self.features(method, extractor, method.seed)
                 roles[f"reference|{method.seed}|{extractor}"] = self.features(
@@ -219,26 +222,38 @@ class _Builder:
             )
         panel = {
             "methods": rows,
-            "extractors": list(suite.panel.extractors),
+            "extractors": list(self.extractors),
             "resolutions": list(suite.panel.resolutions),
             "seeds": list(suite.training.seeds),
             "metrics": list(suite.metrics),
             "statistics": suite.statistics.model_dump(),
+            "annotators": {e.name: e.annotator for e, _ in self.entries if e.annotator},
         }
         self.add("scores", "scores", panel, split="split", **roles)
         utility = self.utility() if "utility" in suite.metrics else {}
         self.add("compare", "compare", panel, scores="scores", **roles, **utility)
         samples = {f"samples {m.name}|{m.seed}": m.stage for m in methods}
+        translators = {
+            f"translator {name}": self.part(name, suite.training.seeds[0], False, {})
+            for entry, _ in self.entries
+            for name in entry.parts
+            if PARTS[name].kind == "translation"
+        }
         self.add(
             "board",
             "board",
-            {**panel, "suite": suite.model_dump(mode="json"), "left_out": suite.left_out()},
+            {
+                **panel,
+                "suite": suite.model_dump(mode="json", exclude_none=True),
+                "left_out": self.left_out,
+            },
             scores="scores",
             compare="compare",
             data="data",
             split="split",
             **utility,
             **samples,
+            **translators,
         )
 
     def utility(self) -> dict[str, str]:
@@ -249,12 +264,53 @@ class _Builder:
                 roles[f"dice real+{entry.name}|{seed}"] = self.add(
                     f"segment real+{entry.name} seed {seed}",
                     "segment",
-                    {"preset": self.suite.training.preset, "seed": seed},
+                    {"preset": self.suite.training.preset, "scale": self.scale, "seed": seed},
                     data="data",
                     split="split",
                     synthetic=self.sample(entry, options, seed),
                 )
         return roles
+
+
+def usable_extractors(suite: Suite) -> tuple[list[str], list[dict[str, str]]]:
+    """Extractors that this machine and this set can serve, and the others with the reason."""
+    from umbench_metrics.extractors import available
+
+    used, left_out = [], []
+    known = _known_subjects(suite)
+    for name in suite.panel.extractors:
+        if name in ("sex", "age"):
+            ready, why = known[name] >= 2, f"fewer than two classes of {name} are known in the set"
+        elif name == "source":
+            ready, why = True, ""
+        else:
+            ready, why = available(name)
+        if ready:
+            used.append(name)
+        else:
+            left_out.append({"what": f"extractor {name}", "why": why})
+    if not used:
+        raise InputError(
+            "panel.extractors: none can be used here: "
+            + "; ".join(f"{item['what']}: {item['why']}" for item in left_out)
+        )
+    return used, left_out
+
+
+def _known_subjects(suite: Suite) -> dict[str, int]:
+    """How many classes of sex and age group a set's table knows; the phantom knows all."""
+    if suite.data.phantom is not None:
+        return {"sex": 2, "age": 4}
+    import csv
+
+    path = Path(suite.data.folder or "") / "metadata.csv"
+    if not path.is_file():
+        raise InputError(
+            f"data: {path} is not there; name a set made by `umbench data import`"
+        )
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: len({row.get(name) or "" for row in rows} - {""}) for name in ("sex", "age")}
 
 
 def folder_stage(path: Path) -> Stage:

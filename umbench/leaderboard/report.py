@@ -1,0 +1,78 @@
+"""One self-contained HTML page: leaderboard, plots, tests, pictures and settings."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from umbench.leaderboard.plots import box_plot
+from umbench.leaderboard.tables import cells, footer
+
+
+def write_report(
+    path: Path,
+    board: pd.DataFrame,
+    scores: pd.DataFrame,
+    tests: pd.DataFrame,
+    pictures: dict[str, bytes],
+    meta: dict[str, Any],
+) -> None:
+    """Write the page. Names are escaped; nothing is loaded from elsewhere."""
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    methods = [str(m) for m in board["method"]]
+    trained = [m for m, kind in zip(methods, board["kind"], strict=True) if kind != "untrained"]
+    plots = [
+        ("Fidelity", Markup(box_plot(scores, f"mm-fid-{meta['normalisation']}", trained,
+                                     f"Fréchet distance, {meta['normalisation']}"))),
+        ("Variety", Markup(box_plot(scores, "mm-std", trained, "feature STD"))),
+    ]  # fmt: skip
+    headings, rows = cells(board)
+    environment = Environment(loader=PackageLoader("umbench.leaderboard"), autoescape=True)
+    page = environment.get_template("report.html.j2").render(
+        meta=meta,
+        headings=headings,
+        rows=list(zip(rows, board["kind"], strict=True)),
+        footer=footer(meta),
+        plots=plots,
+        observations=observation_table(scores, methods),
+        tests=_texts(tests),
+        pictures={n: base64.b64encode(data).decode() for n, data in pictures.items()},
+        settings=json.dumps(meta.get("settings", {}), indent=1, sort_keys=True),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def observation_table(scores: pd.DataFrame, methods: list[str]) -> list[list[str]]:
+    """Raw Fréchet distances with intervals, one row per observation, one column per method."""
+    raw = scores[scores["metric"] == "frechet-distance"]
+    out = [["extractor", "px", "seed", "n", *methods]]
+    for (extractor, resolution, seed), part in raw.groupby(
+        ["extractor", "resolution", "seed"], sort=False
+    ):
+        values = part.set_index("method")
+        row = [str(extractor), str(resolution), str(seed), str(part["n_synthetic"].iloc[0])]
+        for method in methods:
+            v = values.loc[method]
+            row.append(f"{v['value']:.4g} [{v['low']:.3g}, {v['high']:.3g}]")
+        out.append(row)
+    return out
+
+
+def _texts(tests: pd.DataFrame) -> list[list[str]]:
+    columns = {
+        "metric": "metric", "a": "a", "b": "b", "n": "n", "difference": "a − b", "p": "Wilcoxon p",
+        "p_holm": "Holm", "effect": "effect", "smallest_p": "least p", "p_resampling": "resampling p",
+        "p_resampling_holm": "Holm ", "family": "family", "note": "note",
+    }  # fmt: skip
+    out = [list(columns.values())]
+    for record in tests.fillna("").to_dict("records"):
+        out.append(
+            [f"{v:.3g}" if isinstance(v := record[c], float) else str(v) for c in columns]
+        )
+    return out

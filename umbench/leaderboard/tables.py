@@ -1,0 +1,160 @@
+"""The leaderboard: one row per method, in tiers, and how it is written.
+
+`meta` is a plain dictionary that the outputs share: suite, normalisation, verdict, alpha,
+extractors (list of name, backbone, dim, fingerprint, accuracy, n_held_out, flag), resolutions,
+seeds, n_real, n_synthetic, left_out (list of what, why), notes (list of text), reference.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+def summarise(
+    scores: pd.DataFrame,
+    dice: pd.DataFrame | None,
+    tests: pd.DataFrame,
+    kinds: dict[str, str],
+    meta: dict[str, Any],
+) -> pd.DataFrame:
+    """Mean and SD over observations per method, Dice per region, and tiers; best first.
+
+    kinds: method -> generator, untrained, real or degraded. Controls have no tier.
+    """
+    fidelity = f"mm-fid-{meta['normalisation']}"
+    rows = []
+    for method, kind in kinds.items():
+        row: dict[str, Any] = {"method": method, "kind": kind}
+        for name, metric in (
+            ("mm_fid", fidelity), ("mm_fid_minmax", "mm-fid-minmax"), ("mm_std", "mm-std")
+        ):  # fmt: skip
+            values = _per_observation(scores, method, metric)
+            row[name], row[f"{name}_sd"] = values.mean(), values.std(ddof=0)
+        if dice is not None:
+            row |= _dice_columns(dice, method, kind)
+        row["observations"] = len(_per_observation(scores, method, fidelity))
+        row["n_real"], row["n_synthetic"] = meta["n_real"], meta["n_synthetic"]
+        rows.append(row)
+    board = pd.DataFrame(rows).sort_values(["mm_fid", "method"], kind="stable")
+    ranked = list(board.loc[board["kind"] == "generator", "method"])
+    numbers = tiers(ranked, lookup(tests, fidelity, meta["verdict"]), meta["alpha"])
+    board.insert(0, "tier", [numbers.get(method) for method in board["method"]])
+    board["tier"] = board["tier"].astype("Int64")
+    return board.reset_index(drop=True)
+
+
+def _per_observation(scores: pd.DataFrame, method: str, metric: str) -> pd.Series:
+    chosen = scores[(scores["method"] == method) & (scores["metric"] == metric)]
+    return chosen.groupby(["extractor", "resolution"])["value"].mean()
+
+
+def _dice_columns(dice: pd.DataFrame, method: str, kind: str) -> dict[str, float]:
+    """Dice with this method's images added; for `real`, of real images alone."""
+    arm = "real" if kind == "real" else f"real+{method}" if kind == "generator" else None
+    out = {}
+    for region in dict.fromkeys(dice["region"]):
+        part = dice[(dice["method"] == arm) & (dice["region"] == region)]
+        present = part[~part["empty"].isin(["both", "truth"])]
+        out[f"dice {region}"] = part["value"].mean()
+        out[f"dice {region}, where present"] = present["value"].mean()
+    return out
+
+
+def lookup(tests: pd.DataFrame, metric: str, verdict: str) -> dict[frozenset[str], float]:
+    """Pair -> Holm-adjusted p of the test that gives the verdict."""
+    column = "p_resampling_holm" if verdict == "resampling" else "p_holm"
+    chosen = tests[tests["metric"] == metric]
+    return {
+        frozenset((a, b)): float(p)
+        for a, b, p in zip(chosen["a"], chosen["b"], chosen[column], strict=True)
+    }
+
+
+def tiers(
+    ranked: list[str], p_values: dict[frozenset[str], float], alpha: float
+) -> dict[str, int]:
+    """Tier numbers of methods ranked best first: ranks that do not differ share a tier.
+
+    A new tier starts at the first method that differs from the best of the current tier.
+
+    >>> p = {frozenset("ab"): 0.5, frozenset("ac"): 0.01, frozenset("bc"): 0.3}
+    >>> tiers(["a", "b", "c"], p, 0.05)
+    {'a': 1, 'b': 1, 'c': 2}
+    """
+    numbers: dict[str, int] = {}
+    best, tier = "", 0
+    for method in ranked:
+        if not best or p_values.get(frozenset((best, method)), 1.0) < alpha:
+            best, tier = method, tier + 1
+        numbers[method] = tier
+    return numbers
+
+
+def write_leaderboard(folder: Path, board: pd.DataFrame, meta: dict[str, Any]) -> None:
+    """Write leaderboard.csv, .json and .md; the same board gives the same bytes."""
+    board.to_csv(
+        folder / "leaderboard.csv", index=False, float_format="%.10g", lineterminator="\n"
+    )
+    records = json.loads(board.to_json(orient="records", double_precision=10))
+    text = json.dumps({"schema": 1, "meta": meta, "rows": records}, indent=1, sort_keys=True)
+    (folder / "leaderboard.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "leaderboard.md").write_text(markdown(board, meta), encoding="utf-8")
+
+
+def cells(board: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and texts of the board, as every output shows them."""
+    regions = [c.removeprefix("dice ") for c in board if c.startswith("dice ")]
+    shown = [r for r in regions if not r.endswith("where present")]
+    headings = ["tier", "method", "MM-FID", "min-max", "MM-STD", *(f"Dice {r}" for r in shown)]
+    rows = []
+    for record in board.to_dict("records"):
+        tier = "" if pd.isna(record["tier"]) else str(int(record["tier"]))
+        row = [tier, str(record["method"])]
+        for name in ("mm_fid", "mm_fid_minmax", "mm_std"):
+            row.append(_number(record[name], record[f"{name}_sd"]))
+        row += [_number(record[f"dice {r}"]) for r in shown]
+        rows.append(row)
+    return headings, rows
+
+
+def _number(value: float, spread: float | None = None) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
+
+
+def footer(meta: dict[str, Any]) -> list[str]:
+    """What the numbers were computed from, line by line."""
+    lines = [
+        f"MM-FID: mean ± SD over observations, {meta['normalisation']}, lower is better; "
+        f"n = {meta['n_synthetic']} images against {meta['n_real']} real test images; "
+        f"seeds {', '.join(map(str, meta['seeds']))}; "
+        f"resolutions {', '.join(map(str, meta['resolutions']))}.",
+        "Extractors: " + "; ".join(_extractor(e) for e in meta["extractors"]) + ".",
+        f"Tiers: {meta['verdict']} test over all pairs of generators, Holm, alpha "
+        f"{meta['alpha']:g}; generators of one tier do not differ.",
+    ]
+    lines += [f"Left out: {item['what']}: {item['why']}." for item in meta["left_out"]]
+    return lines + list(meta["notes"])
+
+
+def _extractor(facts: dict[str, Any]) -> str:
+    text = f"{facts['name']} ({facts['backbone']}, {facts['dim']} features"
+    if facts.get("n_held_out"):
+        text += f", held-out accuracy {facts['accuracy']:.2f} on {facts['n_held_out']}"
+        text += f" where chance is {facts['chance']:.2f}"
+    text += f", {facts['fingerprint'][:8]})"
+    return f"{text} [{facts['flag']}]" if facts["flag"] else text
+
+
+def markdown(board: pd.DataFrame, meta: dict[str, Any]) -> str:
+    """The board as a Markdown table with its footer."""
+    headings, rows = cells(board)
+    lines = [f"# {meta['suite']}", "", "| " + " | ".join(headings) + " |"]
+    lines.append("|" + "---|" * len(headings))
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {line}" for line in footer(meta)), ""])

@@ -1,0 +1,167 @@
+"""Stage `compare`: the paper's test and the resampling test, side by side, for every pair."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from umbench.pipeline import Context
+from umbench.stages.artifacts import save_table
+from umbench.stages.scores import FRECHET, VARIETY, Observation, read_observations
+from umbench.statistics.paired import holm, wilcoxon_paired
+from umbench.statistics.resampling import (
+    ResamplingTest,
+    Sighting,
+    permutation_test,
+    sign_flip_test,
+    variety_test,
+)
+
+COLUMNS = (
+    "metric", "family", "a", "b", "n", "difference", "statistic", "p", "p_holm", "effect",
+    "smallest_p", "p_resampling", "p_resampling_holm", "permutations", "note",
+)  # fmt: skip
+
+
+def run(context: Context) -> None:
+    """Params: methods, statistics, seeds. Writes tests.csv and, with utility, dice.csv."""
+    rows = _pairs(context)
+    dice = _dice(context)
+    if dice is not None:
+        save_table(context.output / "dice.csv", dice)
+        rows += _dice_tests(dice, context.stage.params["statistics"])
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    for _, part in table.groupby(["metric", "family"], sort=False):
+        table.loc[part.index, "p_holm"] = holm(list(part["p"]))
+        table.loc[part.index, "p_resampling_holm"] = holm(list(part["p_resampling"]))
+    save_table(context.output / "tests.csv", table)
+
+
+def _pairs(context: Context) -> list[dict[str, Any]]:
+    """All pairs of generators, for fidelity and variety."""
+    params = context.stage.params
+    settings, seeds = params["statistics"], params["seeds"]
+    observations = read_observations(context)
+    scores = pd.read_csv(context.inputs["scores"] / "scores.csv")
+    generators = {m["name"]: m for m in params["methods"] if m["kind"] == "generator"}
+    pairs = list(itertools.combinations(generators, 2))
+    metrics = [FRECHET] + ([VARIETY] if "mm-std" in params["metrics"] else [])
+    rows = []
+    for index, ((a, b), metric) in enumerate(itertools.product(pairs, metrics)):
+        paired = (
+            generators[a]["conditions"] is not None and generators[b]["conditions"] is not None
+        )
+        sightings = [
+            sighting
+            for seed in seeds
+            for sighting in _sightings(
+                observations[a, seed], observations[b, seed], scores, seed, metric, settings
+            )
+        ]
+        test = permutation_test if metric == FRECHET else variety_test
+        resampled = test(
+            sightings, permutations=settings["permutations"], seed=index, paired=paired
+        )
+        shown = f"mm-fid-{scale_name(scores, settings)}" if metric == FRECHET else metric
+        x, y = (_values(scores, name, shown) for name in (a, b))
+        rows.append(_row(shown, "all pairs of generators", a, b, x, y, resampled))
+        context.progress(index + 1, len(pairs) * len(metrics), "tests")
+    return rows
+
+
+def scale_name(scores: pd.DataFrame, settings: dict[str, Any]) -> str:
+    """The normalisation of the leaderboard: the one asked for where its anchors are there."""
+    wanted = str(settings["normalisation"])
+    return wanted if f"mm-fid-{wanted}" in set(scores["metric"]) else "minmax"
+
+
+def _sightings(
+    first: list[Observation],
+    second: list[Observation],
+    scores: pd.DataFrame,
+    seed: int,
+    metric: str,
+    settings: dict[str, Any],
+) -> list[Sighting]:
+    """Both methods' features with what each observation's difference is divided by."""
+    out = []
+    for a, b in zip(first, second, strict=True):
+        chosen = scores[
+            (scores["metric"] == metric)
+            & (scores["extractor"] == a.extractor)
+            & (scores["resolution"] == a.resolution)
+            & (scores["seed"] == seed)
+        ].set_index("method")["value"]
+        if metric == FRECHET and scale_name(scores, settings) == "anchored":
+            scale = float(chosen["degraded"] - chosen["real"])
+        elif metric == FRECHET:
+            scale = float(chosen.max() - chosen.min()) or 1.0
+        else:
+            scale = float(chosen.mean()) or 1.0
+        out.append(Sighting(a.real, a.synthetic, b.synthetic, scale))
+    return out
+
+
+def _values(scores: pd.DataFrame, method: str, metric: str) -> np.ndarray:
+    """One value per observation, averaged over seeds, in a fixed order."""
+    chosen = scores[(scores["method"] == method) & (scores["metric"] == metric)]
+    return chosen.groupby(["extractor", "resolution"], sort=True)["value"].mean().to_numpy()
+
+
+def _row(
+    metric: str, family: str, a: str, b: str, x: np.ndarray, y: np.ndarray, test: ResamplingTest
+) -> dict[str, Any]:
+    paper = wilcoxon_paired(x, y)
+    return {
+        "metric": metric,
+        "family": family,
+        "a": a,
+        "b": b,
+        "n": len(x),
+        "difference": float(np.mean(x - y)),
+        "statistic": paper.statistic,
+        "p": paper.p,
+        "effect": paper.effect,
+        "smallest_p": paper.smallest_p,
+        "p_resampling": test.p,
+        "permutations": test.permutations,
+        "note": paper.note,
+    }
+
+
+def _dice(context: Context) -> pd.DataFrame | None:
+    """Dice per test image, class and arm; None where utility was not asked for."""
+    parts = []
+    for role, folder in context.inputs.items():
+        if role.startswith("dice "):
+            method, seed = role.removeprefix("dice ").split("|")
+            table = pd.read_csv(folder / "dice.csv", keep_default_na=False)
+            table.insert(0, "seed", int(seed))
+            table.insert(0, "method", method)
+            parts.append(table)
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def _dice_tests(dice: pd.DataFrame, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each augmented arm against real data alone, over subjects; with lesions alone as well."""
+    rows = []
+    for region in dict.fromkeys(dice["region"]):
+        for label, part in (
+            (region, dice[dice["region"] == region]),
+            (f"{region}, where present", dice[(dice["region"] == region) & _in_truth(dice)]),
+        ):
+            table = part.pivot_table(index="subject", columns="method", values="value")
+            for arm in [m for m in dict.fromkeys(dice["method"]) if m != "real"]:
+                if arm not in table or not len(table):
+                    continue
+                x, y = table[arm].to_numpy(), table["real"].to_numpy()
+                test = sign_flip_test(x - y, permutations=settings["permutations"], seed=0)
+                rows.append(_row(f"dice {label}", "each arm against real", arm, "real", x, y, test))
+    return rows
+
+
+def _in_truth(dice: pd.DataFrame) -> pd.Series:
+    return ~dice["empty"].isin(["both", "truth"])
