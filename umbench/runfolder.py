@@ -58,7 +58,14 @@ def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
     for stage in plan.stages:
         if stage.id in entries:
             result = json.loads((entries[stage.id] / "result.json").read_text())
-            names = ("key", "seconds", "device", "peak_memory_mib", "peak_gpu_memory_mib", "measured")
+            names = (
+                "key",
+                "seconds",
+                "device",
+                "peak_memory_mib",
+                "peak_gpu_memory_mib",
+                "measured",
+            )
             stages[stage.id] = {name: result[name] for name in names if name in result}
     facts = {
         "umbench": __version__,

@@ -58,7 +58,9 @@ class Store:
         if result is None:
             return False
         folder = self.root / "entries" / key
-        return all(_sha256(folder / name) == facts["sha256"] for name, facts in result["files"].items())
+        return all(
+            _sha256(folder / name) == facts["sha256"] for name, facts in result["files"].items()
+        )
 
     def scratch(self, key: str) -> Path:
         """A folder for checkpoints that outlives a kill."""
@@ -148,9 +150,11 @@ def _alive(process: int) -> bool:
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
-            hashlib, "file_digest"
-        ) else hashlib.sha256(file.read()).hexdigest()
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(file.read()).hexdigest()
+        )
 
 
 _REASONS = {

@@ -16,7 +16,7 @@ from umbench_baselines.guidance.unsupervised_mask import snap
 from umbench_baselines.training import TrainingRun
 
 if TYPE_CHECKING:
-    from umbench_baselines.stylegan import StyleGANConfig
+    from umbench_baselines.stylegan import StyleGAN, StyleGANConfig
 
 Saved = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 """A trained part: its weights, and the facts that `train_part` returned with it."""
@@ -24,8 +24,8 @@ Saved = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class TrainPart:
-    """What to train: a part, a preset (quick, small, paper), options such as `annotated`, and what the
-    preset's steps are multiplied by.
+    """What to train: a part, a preset (quick, small, paper), options such as `annotated`, and
+    what the preset's steps are multiplied by.
     """
 
     part: str
@@ -142,20 +142,19 @@ def one_hot(masks: Tensor, classes: int) -> Tensor:
     return functional.one_hot(masks, classes).permute(0, 3, 1, 2).float()
 
 
-def build(saved: Saved) -> nn.Module:
+def build(saved: Saved) -> Any:
     """The network of a saved part or segmenter, in evaluation mode."""
     state, facts = saved
     kind = PARTS[facts["part"]].kind if "part" in facts else "segmenter"
+    model: nn.Module
     if kind == "stylegan":
         from umbench_baselines.stylegan import StyleGAN, StyleGANConfig
 
-        model: nn.Module = StyleGAN(_config(StyleGANConfig, facts))
+        model = StyleGAN(_config(StyleGANConfig, facts))
     elif kind == "translation":
         from umbench_baselines.translation import TranslationConfig, Translator
 
-        model = Translator(
-            facts["conditions"], facts["classes"], _config(TranslationConfig, facts)
-        )
+        model = Translator(facts["conditions"], facts["classes"], _config(TranslationConfig, facts))
     elif kind == "pixel-classifier":
         from umbench_baselines.datasetgan import PixelClassifier, PixelClassifierConfig
 
@@ -218,7 +217,7 @@ def draw(
 
 
 def draw_conditions(
-    gan: nn.Module, target: str, count: int, seed: int, psi: float, t: int
+    gan: StyleGAN, target: str, count: int, seed: int, psi: float, t: int
 ) -> Tensor:
     """Generated guidance: label masks (N, H, W) int64 or unsupervised masks (N, 1, H, W)."""
     drawn = gan.sample(count, seed, psi)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from umbench_baselines.training import Devices, TrainingRun, batches, draw_batch, run_loop
+from umbench_baselines.training import Devices, Stateful, TrainingRun, batches, draw_batch, run_loop
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def train_segmenter(
         devices.update(loss, optimizer, clip=12.0)
         return {"segmentation": loss.detach()}
 
-    parts = {"model": model, "optimizer": optimizer}
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
     run_loop(parts, config.steps, step, run, devices, label="segmenter")
     return model.eval()
 

@@ -64,9 +64,7 @@ class Devices:
     def __init__(self, precision: str = "no") -> None:
         from accelerate import Accelerator
 
-        self.accelerator = Accelerator(
-            mixed_precision=precision, cpu=not torch.cuda.is_available()
-        )
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
 
     @property
     def device(self) -> torch.device:
@@ -97,11 +95,13 @@ class Devices:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         several = self.accelerator.num_processes > 1
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        found: Tensor | None
+        for parameter, found in zip(parameters, gradients, strict=True):
+            gradient = found
             if several:
                 gradient = torch.zeros_like(parameter) if gradient is None else gradient
                 gradient = self.accelerator.reduce(gradient, "mean")
-            parameter.grad = gradient
+            parameter.grad = None if gradient is None else gradient.detach()
         if clip is not None:
             nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()

@@ -81,7 +81,8 @@ def _factor(side: np.ndarray | Moments, name: str) -> tuple[np.ndarray, np.ndarr
     mean = features.mean(axis=0)
     centred = (features - mean) / np.sqrt(n - 1)
     # a QR factor keeps the singular values exactly; the covariance itself would square them
-    return mean, centred if n <= dim else np.linalg.qr(centred, mode="r"), n
+    factor: np.ndarray = centred if n <= dim else np.asarray(np.linalg.qr(centred, mode="r"))
+    return mean, factor, n
 
 
 def _bures(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:

@@ -29,6 +29,10 @@ def list_generators(as_json: bool) -> None:
     for row in rows:
         start = f"real {row['conditions']}" if row["conditions"] else "noise"
         table.add_row(
-            row["name"], row["summary"], ", ".join(row["parts"]), start, row["annotator"] or "itself"
+            row["name"],
+            row["summary"],
+            ", ".join(row["parts"]),
+            start,
+            row["annotator"] or "itself",
         )
     Console(highlight=False).print(table)

@@ -12,10 +12,16 @@ from umbench.errors import UmbenchError
 
 COMMANDS = {
     "run": ("umbench.cli.run:run", "Run a suite, or go on with it; ends in a leaderboard."),
-    "plan": ("umbench.cli.plan:plan", "Say for each stage of a suite whether it is there, and why not."),
+    "plan": (
+        "umbench.cli.plan:plan",
+        "Say for each stage of a suite whether it is there, and why not.",
+    ),
     "data": ("umbench.cli.data:data", "Make, import and look at annotated sets."),
     "generators": ("umbench.cli.generators:generators", "The generators that a suite can name."),
-    "extractors": ("umbench.cli.extractors:extractors", "The feature extractors that a suite can name."),
+    "extractors": (
+        "umbench.cli.extractors:extractors",
+        "The feature extractors that a suite can name.",
+    ),
     "doctor": ("umbench.cli.doctor:doctor", "Versions, devices, weights and disk of this machine."),
 }
 

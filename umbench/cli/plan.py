@@ -30,7 +30,13 @@ def plan(
         rows = status(build_plan(arm), Store(store), KINDS)
         if as_json:
             stages = [
-                {"id": r.stage.id, "kind": r.stage.kind, "key": r.key, "present": r.present, "why": r.why}
+                {
+                    "id": r.stage.id,
+                    "kind": r.stage.kind,
+                    "key": r.key,
+                    "present": r.present,
+                    "why": r.why,
+                }
                 for r in rows
             ]
             documents.append({"suite": arm.name, "stages": stages})

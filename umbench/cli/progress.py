@@ -28,8 +28,13 @@ class RunDisplay:
     def __enter__(self) -> RunDisplay:
         if self.live:
             from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-            from rich.progress import TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
             self.bars = Progress(
                 TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[shown]}"),
@@ -73,7 +78,9 @@ class RunDisplay:
         """The current stage is so far."""
         now = time.monotonic()
         if self.bars is not None:
-            self.bars.update(self.inner, completed=done, total=total, shown=f"{done}/{total} {text}")
+            self.bars.update(
+                self.inner, completed=done, total=total, shown=f"{done}/{total} {text}"
+            )
         elif not self.quiet and now - self.last_line > LINE_SECONDS and done:
             left = (now - self.stage_started) / done * (total - done)
             self._write(f"    {self.current}: {done}/{total} {text}, about {left:.0f} s left")

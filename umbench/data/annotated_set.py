@@ -1,9 +1,9 @@
 """The annotated set: images, masks and a subject table in a folder, read strictly.
 
-    SET/set.json      schema, name, encoding, classes, layout, spacing, provenance
-    SET/metadata.csv  file_name, mask_file_name, subject, split, sex, age, ...
-    SET/images/*.png  grey; value v means lo + v / (2^bits - 1) * (hi - lo)
-    SET/masks/*.png   grey 8 bit, class numbers; optional
+SET/set.json      schema, name, encoding, classes, layout, spacing, provenance
+SET/metadata.csv  file_name, mask_file_name, subject, split, sex, age, ...
+SET/images/*.png  grey; value v means lo + v / (2^bits - 1) * (hi - lo)
+SET/masks/*.png   grey 8 bit, class numbers; optional
 """
 
 from __future__ import annotations

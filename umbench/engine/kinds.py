@@ -1,4 +1,4 @@
-"""What a stage kind is: a module with a `run` function, and the source that its results depend on."""
+"""What a stage kind is: a module with a `run` function, and the source that it depends on."""
 
 from __future__ import annotations
 

@@ -29,9 +29,7 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def grid(rows: list[np.ndarray]) -> np.ndarray:
     """Stack rows of equal pictures (n, H, W[, 3]) uint8 to one RGB picture with gaps."""
-    coloured = [
-        row if row.ndim == 4 else np.repeat(row[..., None], 3, axis=3) for row in rows
-    ]
+    coloured = [row if row.ndim == 4 else np.repeat(row[..., None], 3, axis=3) for row in rows]
     height, width = coloured[0].shape[1:3]
     columns = max(len(row) for row in coloured)
     canvas = np.full(

@@ -19,7 +19,10 @@ def box_plot(scores: pd.DataFrame, metric: str, methods: list[str], label: str) 
 
     chosen = scores[scores["metric"] == metric]
     data = [
-        chosen[chosen["method"] == m].groupby(["extractor", "resolution"])["value"].mean().to_numpy()
+        chosen[chosen["method"] == m]
+        .groupby(["extractor", "resolution"])["value"]
+        .mean()
+        .to_numpy()
         for m in methods
     ]
     with plt.rc_context({"svg.hashsalt": "umbench", "svg.fonttype": "none", "font.size": 9}):

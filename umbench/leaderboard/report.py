@@ -56,7 +56,8 @@ def observation_table(scores: pd.DataFrame, methods: list[str]) -> list[list[str
         ["extractor", "resolution", "seed"], sort=False
     ):
         values = part.set_index("method")
-        row = [str(extractor), str(resolution), str(seed), str(part["n_synthetic"].iloc[0])]
+        count = part["n_synthetic"].iloc[0]
+        row = [str(extractor), str(resolution), str(seed), str(count)]
         for method in methods:
             v = values.loc[method]
             row.append(f"{v['value']:.4g} [{v['low']:.3g}, {v['high']:.3g}]")
@@ -67,12 +68,10 @@ def observation_table(scores: pd.DataFrame, methods: list[str]) -> list[list[str
 def _texts(tests: pd.DataFrame) -> list[list[str]]:
     columns = {
         "metric": "metric", "a": "a", "b": "b", "n": "n", "difference": "a − b", "p": "Wilcoxon p",
-        "p_holm": "Holm", "effect": "effect", "smallest_p": "least p", "p_resampling": "resampling p",
-        "p_resampling_holm": "Holm ", "family": "family", "note": "note",
+        "p_holm": "Holm", "effect": "effect", "smallest_p": "least p",
+        "p_resampling": "resampling p", "p_resampling_holm": "Holm ", "family": "family", "note": "note",
     }  # fmt: skip
     out = [list(columns.values())]
     for record in tests.fillna("").to_dict("records"):
-        out.append(
-            [f"{v:.3g}" if isinstance(v := record[c], float) else str(v) for c in columns]
-        )
+        out.append([f"{v:.3g}" if isinstance(v := record[c], float) else str(v) for c in columns])
     return out

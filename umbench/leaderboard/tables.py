@@ -74,9 +74,7 @@ def lookup(tests: pd.DataFrame, metric: str, verdict: str) -> dict[frozenset[str
     }
 
 
-def tiers(
-    ranked: list[str], p_values: dict[frozenset[str], float], alpha: float
-) -> dict[str, int]:
+def tiers(ranked: list[str], p_values: dict[frozenset[str], float], alpha: float) -> dict[str, int]:
     """Tier numbers of methods ranked best first: ranks that do not differ share a tier.
 
     A new tier starts at the first method that differs from the best of the current tier.
@@ -96,9 +94,7 @@ def tiers(
 
 def write_leaderboard(folder: Path, board: pd.DataFrame, meta: dict[str, Any]) -> None:
     """Write leaderboard.csv, .json and .md; the same board gives the same bytes."""
-    board.to_csv(
-        folder / "leaderboard.csv", index=False, float_format="%.10g", lineterminator="\n"
-    )
+    board.to_csv(folder / "leaderboard.csv", index=False, float_format="%.10g", lineterminator="\n")
     records = json.loads(board.to_json(orient="records", double_precision=10))
     text = json.dumps({"schema": 1, "meta": meta, "rows": records}, indent=1, sort_keys=True)
     (folder / "leaderboard.json").write_text(text + "\n", encoding="utf-8")

@@ -51,9 +51,7 @@ def _pairs(context: Context) -> list[dict[str, Any]]:
     metrics = [FRECHET] + ([VARIETY] if "mm-std" in params["metrics"] else [])
     rows = []
     for index, ((a, b), metric) in enumerate(itertools.product(pairs, metrics)):
-        paired = (
-            generators[a]["conditions"] is not None and generators[b]["conditions"] is not None
-        )
+        paired = generators[a]["conditions"] is not None and generators[b]["conditions"] is not None
         sightings = [
             sighting
             for seed in seeds

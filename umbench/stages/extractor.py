@@ -27,9 +27,7 @@ def run(context: Context) -> dict[str, float]:
         classes = len(params["entries"]) + 1
     else:
         images, targets, seen = subject_task(params["task"], data, table.rows("train"))
-        held_images, held_targets, _ = subject_task(
-            params["task"], data, table.rows("validation")
-        )
+        held_images, held_targets, _ = subject_task(params["task"], data, table.rows("validation"))
         classes = 2 if params["task"] == "sex" else 4
     if int((targets >= 0).sum()) < 2 or len(torch.unique(targets[targets >= 0])) < 2:
         raise NotMeasuredError(

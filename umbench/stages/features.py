@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from umbench_metrics.extractors import Extractor, load
+from umbench_metrics.extractors import load
 from umbench_metrics.extractors.task import load_task
 from umbench_metrics.features import extract
 
 from umbench.pipeline import Context
 from umbench.stages.artifacts import image_tensor, load_set, load_split, save_arrays, save_json
 from umbench.stages.extractor import FOLDS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def run(context: Context) -> None:
@@ -36,7 +41,7 @@ def run(context: Context) -> None:
     save_json(context.output / "extractor.json", [_facts(network) for network in networks])
 
 
-def _images(context: Context):  # type: ignore[no-untyped-def]
+def _images(context: Context) -> Tensor:
     params = context.stage.params
     data = load_set(context.inputs["images"])
     if params["split"] is None:
@@ -45,14 +50,14 @@ def _images(context: Context):  # type: ignore[no-untyped-def]
     return image_tensor(data, rows[: params["count"]])
 
 
-def _networks(context: Context) -> list[Extractor]:
+def _networks(context: Context) -> list[Any]:
     trained = sorted(role for role in context.inputs if role.startswith("network"))
     if not trained:
         return [load(context.stage.params["extractor"])]
     return [load_task(context.inputs[role]) for role in trained]
 
 
-def _facts(network: Extractor) -> dict[str, object]:
+def _facts(network: Any) -> dict[str, object]:
     flag = "" if getattr(network, "better_than_chance", True) else "no better than chance"
     return {
         "name": network.name,

@@ -36,7 +36,9 @@ def run(context: Context) -> None:
         conditions = (
             mask_tensor(data, rows)
             if entry.conditions == "masks"
-            else torch.from_numpy(load_arrays(context.inputs["guidance"])["guidance"][rows])[:, None]
+            else torch.from_numpy(load_arrays(context.inputs["guidance"])["guidance"][rows])[
+                :, None
+            ]
         )
     parts = {name: load_weights(context.inputs[name]) for name in entry.parts}
     batch = draw(

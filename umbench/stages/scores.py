@@ -44,7 +44,9 @@ def read_observations(context: Context) -> dict[tuple[str, int], list[Observatio
         for role, path in context.inputs.items()
         if role.count("|") == 2
     }
-    folds = {role: sum(key.startswith("rows/") for key in arrays) for role, (arrays, _) in stored.items()}
+    folds = {
+        role: sum(key.startswith("rows/") for key in arrays) for role, (arrays, _) in stored.items()
+    }
     out: dict[tuple[str, int], list[Observation]] = {}
     for extractor in params["extractors"]:
         roles = [role for role in stored if role.endswith(f"|{extractor}")]

@@ -30,9 +30,7 @@ def run(context: Context) -> None:
     if "synthetic" in context.inputs:
         generated = load_set(context.inputs["synthetic"])
         synthetic = (image_tensor(generated), mask_tensor(generated))
-    training = TrainingRun(
-        folder=context.scratch, seed=params["seed"], progress=context.progress
-    )
+    training = TrainingRun(folder=context.scratch, seed=params["seed"], progress=context.progress)
     classes = len(data.info.classes)
     model = train_segmenter(
         image_tensor(data, rows),

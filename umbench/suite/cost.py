@@ -37,9 +37,13 @@ def training_costs(suite: Suite) -> list[Cost]:
         part = PARTS[name]
         count = min(train, suite.labelled or train) if part.labels else train
         if part.kind == "stylegan":
-            forward = _stylegan(suite.training.preset, size, 3 if part.target == "masks" else 1, count)
+            forward = _stylegan(
+                suite.training.preset, size, 3 if part.target == "masks" else 1, count
+            )
         elif part.kind == "translation":
-            forward = _translation(suite.training.preset, size, 3 if part.target == "masks" else 1, count)
+            forward = _translation(
+                suite.training.preset, size, 3 if part.target == "masks" else 1, count
+            )
         else:
             continue
         repeats = TRAINING_PASSES * len(suite.training.seeds) * suite.training.scale

@@ -40,9 +40,9 @@ def find_suite(name_or_path: str) -> Path:
     if path.is_file():
         return path
     named = shipped_folder() / f"{path.stem}.yaml"
-    if path.name in (path.stem, named.name) and path.parent.name in ("", "suites"):
-        if named.is_file():
-            return named
+    by_name = path.name in (path.stem, named.name) and path.parent.name in ("", "suites")
+    if by_name and named.is_file():
+        return named
     near = difflib.get_close_matches(path.stem, shipped(), 1)
     hint = f"did you mean {near[0]!r}?" if near else f"shipped suites: {', '.join(shipped())}"
     raise InputError(f"suite {name_or_path}: no such file or shipped suite; {hint}")
@@ -252,7 +252,9 @@ def _siblings(keys: list[Any]) -> list[str]:
     for part in keys[:-1]:
         if isinstance(part, int) or model is None:
             continue
-        model = _model_in(model.model_fields[part].annotation if part in model.model_fields else None)
+        model = _model_in(
+            model.model_fields[part].annotation if part in model.model_fields else None
+        )
     names = list(model.model_fields) if model is not None else []
     return [*names, *SPECIAL] if len(keys) == 1 else names
 

@@ -95,7 +95,9 @@ class _Builder:
             inputs["guidance"] = self.guidance()
         for need in part.needs:
             inputs[need] = (
-                self.segmenter(seed) if need == "segmenter" else self.part(need, seed, untrained, {})
+                self.segmenter(seed)
+                if need == "segmenter"
+                else self.part(need, seed, untrained, {})
             )
         params = {
             "part": name,
@@ -159,7 +161,12 @@ class _Builder:
         """Stages of the trained networks behind a task extractor: one, or one per fold."""
         if extractor not in TASK_EXTRACTORS:
             return {}
-        base = {"task": extractor, "preset": self.suite.training.preset, "scale": self.scale, "seed": seed}
+        base = {
+            "task": extractor,
+            "preset": self.suite.training.preset,
+            "scale": self.scale,
+            "seed": seed,
+        }
         if extractor != "source":
             stage = self.add(
                 f"extractor {extractor}", "extractor", {**base, "seed": 0}, data="data",
@@ -305,9 +312,7 @@ def _known_subjects(suite: Suite) -> dict[str, int]:
 
     path = Path(suite.data.folder or "") / "metadata.csv"
     if not path.is_file():
-        raise InputError(
-            f"data: {path} is not there; name a set made by `umbench data import`"
-        )
+        raise InputError(f"data: {path} is not there; name a set made by `umbench data import`")
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: len({row.get(name) or "" for row in rows} - {""}) for name in ("sex", "age")}

@@ -21,7 +21,9 @@ def discriminator_loss(kind: str, real: list[Tensor], fake: list[Tensor]) -> Ten
 
 def generator_loss(kind: str, fake: list[Tensor]) -> Tensor:
     """What G2 wants of D^I, mean over scales."""
-    terms = [(f.float() - 1).square().mean() if kind == "lsgan" else -f.float().mean() for f in fake]
+    terms = [
+        (f.float() - 1).square().mean() if kind == "lsgan" else -f.float().mean() for f in fake
+    ]
     return torch.stack(terms).mean()
 
 

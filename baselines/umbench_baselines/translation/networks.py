@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -87,9 +88,9 @@ class Translator(nn.Module):
         self.perceptual_name = "none"
         widths = [min(config.width * 2**i, config.cap) for i in range(config.down + 1)]
         layers: list[nn.Module] = [_block(conditions, widths[0], 7)]
-        layers += [_block(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False)]
+        layers += [_block(a, b, stride=2) for a, b in pairwise(widths)]
         layers += [Residual(widths[-1]) for _ in range(config.blocks)]
-        for a, b in zip(widths[::-1], widths[-2::-1], strict=False):
+        for a, b in pairwise(widths[::-1]):
             layers += [nn.Upsample(scale_factor=2, mode="nearest"), _block(a, b)]
         self.shared = nn.Sequential(*layers)
         self.image_head = nn.Conv2d(widths[0], 1, 7, padding=3, padding_mode="reflect")
@@ -156,7 +157,7 @@ class MaskDiscriminator(nn.Module):
         super().__init__()
         widths = [classes, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)]
         self.network = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 2, 1))
 

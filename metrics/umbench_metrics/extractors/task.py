@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,18 +96,15 @@ def beats_majority(predicted: Tensor, targets: Tensor, level: float = 0.05) -> b
 def _compact(width: int, classes: int) -> tuple[nn.Module, nn.Module, int]:
     channels = [1, width, 2 * width, 4 * width, 4 * width, 6 * width]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(channels, channels[1:], strict=False):
+    for inputs, outputs in pairwise(channels):
         layers += [
             nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(),
         ]
     dim = channels[-1]
-    return (
-        nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        nn.Linear(dim, classes),
-        dim,
-    )
+    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return body, nn.Linear(dim, classes), dim
 
 
 def _inception(classes: int) -> tuple[nn.Module, nn.Module, int]:
@@ -226,12 +224,8 @@ def _fit(
         torch.manual_seed(config.seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = config.lr * _one_cycle(step / config.steps)
-        chosen = torch.stack(
-            [
-                r[torch.randint(len(r), ())]
-                for r in (rows[i % len(rows)] for i in range(config.batch))
-            ]
-        )
+        turns = [rows[i % len(rows)] for i in range(config.batch)]  # classes take turns
+        chosen = torch.stack([r[torch.randint(len(r), ())] for r in turns])
         batch = augment(images[chosen]).to(device)
         loss = functional.cross_entropy(
             network.logits(batch), targets[chosen].to(device), label_smoothing=0.05

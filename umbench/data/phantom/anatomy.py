@@ -50,15 +50,22 @@ class Chest:
 def chest_at(subject: Subject, z: float) -> Chest:
     """The thorax narrows to the apex and is deepest below the middle."""
     swell = 0.72 + 0.28 * np.sin(np.pi * min(0.28 + 0.55 * z, 0.9))
-    a, b = subject.width * (0.9 + 0.1 * swell), subject.width * subject.depth * (0.85 + 0.15 * swell)
+    a, b = (
+        subject.width * (0.9 + 0.1 * swell),
+        subject.width * subject.depth * (0.85 + 0.15 * swell),
+    )
     wall = subject.fat + subject.muscle + 0.03
     taper = np.clip((z + 0.10) / 0.42, 0, 1) ** 0.55
     return Chest(a, b, (a - wall) * (0.55 + 0.45 * taper), (b - wall) * (0.62 + 0.38 * taper), 0.0)
 
 
-def ellipse(grid: Grid, cx: float, cy: float, rx: float, ry: float, power: float = 2.0) -> np.ndarray:
+def ellipse(
+    grid: Grid, cx: float, cy: float, rx: float, ry: float, power: float = 2.0
+) -> np.ndarray:
     """Normalised distance: below 1 inside; a superellipse for powers above 2."""
-    return (np.abs((grid.x - cx) / rx) ** power + np.abs((grid.y - cy) / ry) ** power) ** (1 / power)
+    return (np.abs((grid.x - cx) / rx) ** power + np.abs((grid.y - cy) / ry) ** power) ** (
+        1 / power
+    )
 
 
 def cover(grid: Grid, distance: np.ndarray, radius: float) -> np.ndarray:

@@ -33,7 +33,8 @@ def make_phantom_set(
     """
     from umbench.data.annotated_set import AnnotatedSet, Encoding, SetInfo
 
-    images, masks, rows = [], [], []
+    images, masks = [], []
+    rows: list[dict[str, object]] = []
     for number in range(subjects):
         subject = make_subject(number, seed)
         tree, shares = grow_tree(subject), lung_shares(subject, SLICES)

@@ -10,12 +10,13 @@ from scipy import ndimage
 from umbench.data.phantom.anatomy import Grid, draw_healthy, lungs_at, make_grid
 from umbench.data.phantom.subjects import Lesion, Subject
 
-OUTSIDE = {"circular": -2000.0}
+OUTSIDE = -2000.0
+AIRWAY = -900.0
 
 
 @dataclass(frozen=True)
 class Volume:
-    """hu (Z, H, W) int16; lung (lesions included), ground glass and consolidation (Z, H, W) bool."""
+    """hu (Z, H, W) int16; lung, lesions included, ground_glass and consolidation (Z, H, W) bool."""
 
     hu: np.ndarray
     lung: np.ndarray
@@ -65,7 +66,7 @@ def lesion_share(lesion: Lesion, grid: Grid, z: float) -> np.ndarray:
     """How much of each pixel a lesion fills: ragged ellipsoids, ground glass with soft edges."""
     g = np.random.default_rng(lesion.seed)
     offset = [(grid.x - lesion.centre[0]), (grid.y - lesion.centre[1]), z - lesion.centre[2]]
-    scaled = [o / r for o, r in zip(offset, lesion.radii, strict=True)]
+    scaled = [np.asarray(o) / r for o, r in zip(offset, lesion.radii, strict=True)]
     distance = np.sqrt(scaled[0] ** 2 + scaled[1] ** 2 + scaled[2] ** 2)
     for _ in range(4):
         kx, ky, kz = g.normal(0, 3.0, 3)
@@ -129,7 +130,9 @@ def _vessels(
         along = (px - x0) * d[0] + (py - y0) * d[1] + (z - z0) * d[2]
         part = np.clip(along / (d @ d), 0, 1)
         distance = np.sqrt(
-            (px - x0 - part * d[0]) ** 2 + (py - y0 - part * d[1]) ** 2 + (z - z0 - part * d[2]) ** 2
+            (px - x0 - part * d[0]) ** 2
+            + (py - y0 - part * d[1]) ** 2
+            + (z - z0 - part * d[2]) ** 2
         )
         covered = np.clip((radius - distance) / grid.pixel + 0.5, 0, 1)
         covered *= min(1.0, 2 * radius / grid.pixel)
@@ -174,9 +177,6 @@ def _bronchograms(
     return np.where(consolidation & lines, 0.45 * image + 0.55 * AIRWAY, image)
 
 
-AIRWAY = -900.0
-
-
 def _acquire(subject: Subject, grid: Grid, image: np.ndarray, number: int) -> np.ndarray:
     """Blur or sharpen by the kernel, add noise with its correlation, cut the field of view."""
     noise = subject.generator(13, number).normal(0, 1, image.shape)
@@ -189,5 +189,5 @@ def _acquire(subject: Subject, grid: Grid, image: np.ndarray, number: int) -> np
         image = image + 0.5 * (image - soft)
     image = image + subject.noise * noise / noise.std()
     if subject.fov == "circular":
-        image = np.where(grid.radius <= 1, image, OUTSIDE["circular"])
+        image = np.where(grid.radius <= 1, image, OUTSIDE)
     return image
