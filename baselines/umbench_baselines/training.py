@@ -125,8 +125,8 @@ class MovingAverage:
         decay = 0.5 ** (count / max(self.half_life, 1e-8))
         for mine, theirs in zip(self.module.parameters(), self.source.parameters(), strict=True):
             mine.lerp_(theirs.detach().to(mine.dtype), 1 - decay)
-        for mine, theirs in zip(self.module.buffers(), self.source.buffers(), strict=True):
-            mine.copy_(theirs)
+        for kept, buffer in zip(self.module.buffers(), self.source.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the averaged module."""

@@ -69,7 +69,8 @@ def _texts(tests: pd.DataFrame) -> list[list[str]]:
     columns = {
         "metric": "metric", "a": "a", "b": "b", "n": "n", "difference": "a − b", "p": "Wilcoxon p",
         "p_holm": "Holm", "effect": "effect", "smallest_p": "least p",
-        "p_resampling": "resampling p", "p_resampling_holm": "Holm ", "family": "family", "note": "note",
+        "p_resampling": "resampling p", "p_resampling_holm": "Holm ",
+        "family": "family", "note": "note",
     }  # fmt: skip
     out = [list(columns.values())]
     for record in tests.fillna("").to_dict("records"):

@@ -212,8 +212,10 @@ class _Training:
         rows = self.with_labels[draw_batch(len(self.with_labels), size, index, seed)]
         if not semi:
             return rows
-        more = draw_batch(len(self.without_labels), config.batch - size, index, seed + 1)
-        return torch.cat([rows, self.without_labels[more]])
+        count = config.batch - size
+        more = self.without_labels[draw_batch(len(self.without_labels), count, index, seed + 1)]
+        # in turn, so that every device's share of the batch holds both
+        return torch.cat([torch.stack([rows, more[:size]], 1).flatten(), more[size:]])
 
     def _segmentation(
         self,
