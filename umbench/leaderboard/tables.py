@@ -103,7 +103,7 @@ def write_leaderboard(folder: Path, board: pd.DataFrame, meta: dict[str, Any]) -
 
 def cells(board: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and texts of the board, as every output shows them."""
-    regions = [c.removeprefix("dice ") for c in board if c.startswith("dice ")]
+    regions = [str(c).removeprefix("dice ") for c in board if str(c).startswith("dice ")]
     shown = [r for r in regions if not r.endswith("where present")]
     headings = ["tier", "method", "MM-FID", "min-max", "MM-STD", *(f"Dice {r}" for r in shown)]
     rows = []
