@@ -110,7 +110,8 @@ def _compact(width: int, classes: int) -> tuple[nn.Module, nn.Module, int]:
 def _inception(classes: int) -> tuple[nn.Module, nn.Module, int]:
     from torchvision.models import inception_v3
 
-    network = inception_v3(weights=None, aux_logits=False, init_weights=True)
+    # batch normalisation follows every layer, so plain initial weights do as well, and are quick
+    network = inception_v3(weights=None, aux_logits=False, init_weights=False)
     network.Conv2d_1a_3x3.conv = nn.Conv2d(1, 32, kernel_size=3, stride=2, bias=False)
     dim = network.fc.in_features
     network.fc = nn.Identity()
