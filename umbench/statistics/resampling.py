@@ -21,67 +21,144 @@ class Sighting:
     """Features of the reference and of two methods in one observation, one array per fold.
 
     real: (n_r, D) per fold. a, b: (n_k, D) per fold, the same number of images for both methods
-    and the same images in every observation. scale: what the distance is divided by.
+    and the same images in every observation. scale: what the distance is divided by; the test is
+    exact where it does not depend on which image is whose. rows: image numbers of each fold,
+    together 0 .. n - 1; without them every k-th image is in fold k. group: observations of one
+    group see the same images (one training seed); groups are relabelled independently.
     """
 
     real: Sequence[np.ndarray]
     a: Sequence[np.ndarray]
     b: Sequence[np.ndarray]
     scale: float = 1.0
+    rows: Sequence[np.ndarray] | None = None
+    group: int = 0
+
+    def numbers(self) -> list[np.ndarray]:
+        """Image numbers per fold; ValueError where folds and features do not fit together."""
+        sizes = [len(fold) for fold in self.a]
+        if sizes != [len(fold) for fold in self.b] or len(self.real) != len(sizes):
+            raise ValueError("both methods need the same folds and number of images in each")
+        count = sum(sizes)
+        if self.rows is None:
+            out = [np.arange(count)[k :: len(sizes)] for k in range(len(sizes))]
+        else:
+            out = [np.asarray(fold) for fold in self.rows]
+        if [len(fold) for fold in out] != sizes:
+            raise ValueError(f"folds of {sizes} images, not dealt out in turn, need their rows")
+        if not np.array_equal(np.sort(np.concatenate(out)), np.arange(count)):
+            raise ValueError(f"rows of the folds must together be 0 .. {count - 1}, each once")
+        if not self.scale > 0:
+            raise ValueError(f"the scale of an observation must be positive, not {self.scale}")
+        return out
 
 
 @dataclass(frozen=True)
 class ResamplingTest:
-    """Two-sided p, the observed mean difference a - b, and how many permutations gave it."""
+    """Two-sided p, the observed mean difference a - b, and how many permutations gave it.
+
+    low, high: 95 % bootstrap interval of the difference over images, NaN where none was asked for.
+    """
 
     p: float
     difference: float
     permutations: int
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+Statistic = Callable[[Sighting, int, np.ndarray, np.ndarray], np.ndarray]
+"""`f(sighting, fold, rows of a (P, n), rows of b (P, n))` -> differences (P,)."""
 
 
 def permutation_test(
-    sightings: Sequence[Sighting], *, permutations: int, seed: int, paired: bool = False
+    sightings: Sequence[Sighting],
+    *,
+    permutations: int,
+    seed: int,
+    paired: bool = False,
+    bootstrap: int = 0,
 ) -> ResamplingTest:
     """Is a closer to the reference than b? Statistic: mean over observations of FD_a - FD_b.
 
     paired: image i of both methods was made from the same condition, so images are swapped pair
-    by pair; otherwise all images are shuffled. Folds are permuted within. Observations with
-    other folds than the rest use the images of these folds in order. Phipson and Smyth 2010.
+    by pair; otherwise all images are shuffled. Images keep to their folds. Phipson and Smyth 2010.
     """
-    layouts = {tuple(len(fold) for fold in s.a) for s in sightings}
-    total = {sum(layout) for layout in layouts}
-    if len(total) != 1:
-        raise ValueError(f"observations differ in their number of images: {sorted(total)}")
-    labels = _relabelled(sightings, permutations, seed, paired)
-    statistics = np.zeros(permutations + 1)
+    return _test(sightings, _distance_differences, permutations, seed, paired, bootstrap)
+
+
+def variety_test(
+    sightings: Sequence[Sighting],
+    *,
+    permutations: int,
+    seed: int,
+    paired: bool = False,
+    bootstrap: int = 0,
+) -> ResamplingTest:
+    """The same for variety: mean over observations of the difference of feature STDs."""
+    return _test(sightings, _std_differences, permutations, seed, paired, bootstrap)
+
+
+def _test(
+    sightings: Sequence[Sighting],
+    statistic: Statistic,
+    permutations: int,
+    seed: int,
+    paired: bool,
+    bootstrap: int,
+) -> ResamplingTest:
+    if not sightings or permutations < 1:
+        raise ValueError("a test needs one observation and one permutation or more")
+    generator = np.random.default_rng(seed)
+    groups: dict[int, list[Sighting]] = {}
     for sighting in sightings:
-        statistics += _differences(sighting, labels) / sighting.scale
-    statistics /= len(sightings)
+        groups.setdefault(sighting.group, []).append(sighting)
+    values, replicates = np.zeros(permutations + 1), np.zeros(bootstrap)
+    for members in groups.values():
+        strata = _strata(members)
+        labels = _relabelled(strata, permutations, generator, paired)
+        drawn = _redrawn(strata, bootstrap, generator, paired)
+        for sighting in members:
+            values += _over_folds(sighting, labels, statistic)
+            replicates += _over_folds(sighting, drawn, statistic)
+    values, replicates = values / len(sightings), replicates / len(sightings)
+    low = high = float("nan")
+    if bootstrap:
+        # replicates repeat images, which biases distances upward: they are centred on the value
+        low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5]) + values[0]
     # the observed value is among the permuted ones; equal up to rounding counts as equal
-    slack = 1e-9 * (np.abs(statistics).max() + 1e-300)
-    extreme = int(np.sum(np.abs(statistics[1:]) >= abs(statistics[0]) - slack))
-    return ResamplingTest((1 + extreme) / (1 + permutations), float(statistics[0]), permutations)
+    slack = 1e-9 * (np.abs(values).max() + 1e-300)
+    extreme = int(np.sum(np.abs(values[1:]) >= abs(values[0]) - slack))
+    p = (1 + extreme) / (1 + permutations)
+    return ResamplingTest(p, float(values[0]), permutations, float(low), float(high))
 
 
-def _fold_numbers(sizes: Sequence[int], count: int) -> list[np.ndarray]:
-    """Image numbers per fold: all in one, or every k-th, as cross-fitting deals them."""
-    folds = len(sizes)
-    return [np.arange(count)[k::folds] for k in range(folds)]
+def _strata(sightings: Sequence[Sighting]) -> list[np.ndarray]:
+    """Image numbers that share a fold in every observation: one swap then serves all of them."""
+    folds = []
+    for sighting in sightings:
+        numbers = sighting.numbers()
+        fold = np.empty(sum(map(len, numbers)), dtype=int)
+        for k, members in enumerate(numbers):
+            fold[members] = k
+        folds.append(fold)
+    if len({len(fold) for fold in folds}) != 1:
+        raise ValueError(f"observations differ in images: {sorted({len(f) for f in folds})}")
+    _, stratum = np.unique(np.stack(folds, axis=1), axis=0, return_inverse=True)
+    stratum = stratum.ravel()
+    return [np.flatnonzero(stratum == k) for k in range(stratum.max() + 1)]
 
 
 def _relabelled(
-    sightings: Sequence[Sighting], permutations: int, seed: int, paired: bool
+    strata: list[np.ndarray], permutations: int, generator: np.random.Generator, paired: bool
 ) -> np.ndarray:
     """(P + 1, 2 n) pool numbers, the first n of each row being called a; row 0 as observed.
 
-    Pool numbers are 0 .. n - 1 for images of a and n .. 2 n - 1 for b. With cross-fitted
-    observations images keep to their fold, so that one relabelling serves all observations.
+    Pool numbers are 0 .. n - 1 for images of a and n .. 2 n - 1 for b.
     """
-    generator = np.random.default_rng(seed)
-    most = max(sightings, key=lambda s: len(s.a))
-    n = sum(len(fold) for fold in most.a)
+    n = sum(map(len, strata))
     labels = np.tile(np.arange(2 * n), (permutations + 1, 1))
-    for numbers in _fold_numbers([len(f) for f in most.a], n):
+    for numbers in strata:
         pool = np.concatenate([numbers, numbers + n])
         for row in labels[1:]:
             if paired:
@@ -93,57 +170,65 @@ def _relabelled(
     return labels
 
 
-def _differences(sighting: Sighting, labels: np.ndarray) -> np.ndarray:
-    """FD_a - FD_b for every relabelling, mean over folds."""
+def _redrawn(
+    strata: list[np.ndarray], count: int, generator: np.random.Generator, paired: bool
+) -> np.ndarray:
+    """(B, 2 n) pool numbers drawn with replacement, each method from its own images."""
+    n = sum(map(len, strata))
+    drawn = np.empty((count, 2 * n), dtype=int)
+    for numbers in strata:
+        first = generator.choice(numbers, size=(count, len(numbers)))
+        again = first if paired else generator.choice(numbers, size=(count, len(numbers)))
+        drawn[:, numbers], drawn[:, numbers + n] = first, again + n
+    return drawn
+
+
+def _over_folds(sighting: Sighting, labels: np.ndarray, statistic: Statistic) -> np.ndarray:
+    """Scaled differences for every relabelling (P, 2 n), mean over folds."""
+    if not len(labels):
+        return np.empty(0)
     n = labels.shape[1] // 2
-    sizes = [len(fold) for fold in sighting.a]
+    folds = sighting.numbers()
     out = np.zeros(len(labels))
-    for k, numbers in enumerate(_fold_numbers(sizes, n)):
-        engine = GramFrechet(sighting.real[k], np.concatenate([sighting.a[k], sighting.b[k]]))
+    for k, numbers in enumerate(folds):
         place = np.full(2 * n, -1)
         place[numbers] = np.arange(len(numbers))
         place[numbers + n] = np.arange(len(numbers)) + len(numbers)
-        out += engine.distances(place[labels[:, numbers]])
-        out -= engine.distances(place[labels[:, numbers + n]])
-    return out / len(sizes)
+        out += statistic(sighting, k, place[labels[:, numbers]], place[labels[:, numbers + n]])
+    return out / (len(folds) * sighting.scale)
 
 
-def variety_test(
-    sightings: Sequence[Sighting], *, permutations: int, seed: int, paired: bool = False
-) -> ResamplingTest:
-    """The same for variety: mean over observations of the difference of feature STDs."""
-    labels = _relabelled(sightings, permutations, seed, paired)
-    n = labels.shape[1] // 2
-    statistics = np.zeros(permutations + 1)
-    for sighting in sightings:
-        sizes = [len(fold) for fold in sighting.a]
-        for k, numbers in enumerate(_fold_numbers(sizes, n)):
-            pool = np.concatenate([sighting.a[k], sighting.b[k]]).astype(np.float64)
-            pool -= pool.mean(axis=0)
-            place = np.full(2 * n, -1)
-            place[numbers] = np.arange(len(numbers))
-            place[numbers + n] = np.arange(len(numbers)) + len(numbers)
-            a = _stds(pool, place[labels[:, numbers]])
-            b = _stds(pool, place[labels[:, numbers + n]])
-            statistics += (a - b) / sighting.scale / len(sizes)
-    statistics /= len(sightings)
-    slack = 1e-9 * (np.abs(statistics).max() + 1e-300)
-    extreme = int(np.sum(np.abs(statistics[1:]) >= abs(statistics[0]) - slack))
-    return ResamplingTest((1 + extreme) / (1 + permutations), float(statistics[0]), permutations)
+def _distance_differences(
+    sighting: Sighting, fold: int, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    pool = np.concatenate([sighting.a[fold], sighting.b[fold]])
+    engine = GramFrechet(sighting.real[fold], pool)
+    out: np.ndarray = engine.distances(first) - engine.distances(second)
+    return out
+
+
+def _std_differences(
+    sighting: Sighting, fold: int, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    pool = np.concatenate([sighting.a[fold], sighting.b[fold]]).astype(np.float64)
+    pool -= pool.mean(axis=0)  # about the mean, or the sums of squares would cancel
+    return _stds(pool, first) - _stds(pool, second)
 
 
 def _stds(pool: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Mean over dimensions of the STD (ddof 1) for every row selection (P, n)."""
     n = rows.shape[1]
-    chosen = np.zeros((len(rows), len(pool)))
-    np.put_along_axis(chosen, rows, 1.0, axis=1)
-    first, second = chosen @ pool, chosen @ pool**2
-    return np.sqrt(np.clip(second - first**2 / n, 0, None) / (n - 1)).mean(axis=1)
+    counts = np.stack([np.bincount(row, minlength=len(pool)) for row in rows]).astype(float)
+    first, second = counts @ pool, counts @ pool**2
+    out: np.ndarray = np.sqrt(np.clip(second - first**2 / n, 0, None) / (n - 1)).mean(axis=1)
+    return out
 
 
 def sign_flip_test(differences: np.ndarray, *, permutations: int, seed: int) -> ResamplingTest:
     """Paired test of a mean difference (n,): signs are flipped at random, subject by subject."""
     differences = np.asarray(differences, dtype=float)
+    if differences.ndim != 1 or not len(differences) or not np.isfinite(differences).all():
+        raise ValueError("differences must be a vector of finite numbers, one or more")
     generator = np.random.default_rng(seed)
     signs = generator.choice([-1.0, 1.0], size=(permutations, len(differences)))
     observed = float(differences.mean())
@@ -156,13 +241,13 @@ def sign_flip_test(differences: np.ndarray, *, permutations: int, seed: int) -> 
 class Calibration:
     """How often two halves of one output were called different at `alpha`."""
 
-    resampling_rate: float
-    wilcoxon_rate: float
+    rate_resampling: float
+    rate_wilcoxon: float
     draws: int
     alpha: float
 
 
-def calibrate(
+def calibrate_aa(
     observations: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
     draws: int = 200,
@@ -174,25 +259,29 @@ def calibrate(
     """A/A check: random halves of one generator's output, both tests, at level `alpha`.
 
     observations: (real (n_r, D), synthetic (m, D)) per observation, the same images throughout.
-    A test that holds its level rejects in about `alpha` of the draws.
+    Distances are divided by that of the whole output. A test that holds its level rejects in
+    about `alpha` of the draws; the halves share one pool, so the draws are not independent.
     """
     generator = np.random.default_rng(seed)
     count = len(observations[0][1])
     half = count // 2
+    scales = [max(frechet_distance(real, made).value, 1e-12) for real, made in observations]
     found = np.zeros(2)
     for draw in range(draws):
         order = generator.permutation(count)
         first, second = order[:half], order[half : 2 * half]
-        sightings, pairs = [], []
-        for real, synthetic in observations:
-            a, b = synthetic[first], synthetic[second]
-            distances = frechet_distance(real, a).value, frechet_distance(real, b).value
-            pairs.append(distances)
-            sightings.append(Sighting([real], [a], [b], scale=max(sum(distances) / 2, 1e-12)))
+        sightings = [
+            Sighting([real], [made[first]], [made[second]], scale)
+            for (real, made), scale in zip(observations, scales, strict=True)
+        ]
         test = permutation_test(sightings, permutations=permutations, seed=seed + draw)
-        scales = np.array([s.scale for s in sightings])
-        scaled = np.array(pairs) / scales[:, None]
-        found += test.p <= alpha, wilcoxon_paired(scaled[:, 0], scaled[:, 1]).p <= alpha
+        x, y = (
+            np.array(
+                [frechet_distance(s.real[0], half_of(s)[0]).value / s.scale for s in sightings]
+            )
+            for half_of in (lambda s: s.a, lambda s: s.b)
+        )
+        found += test.p <= alpha, wilcoxon_paired(x, y).p <= alpha
         if progress is not None:
             progress(draw + 1, draws, "A/A draws")
     return Calibration(float(found[0] / draws), float(found[1] / draws), draws, alpha)
