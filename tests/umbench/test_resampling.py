@@ -97,8 +97,8 @@ def test_folds_may_differ_between_observations() -> None:
 def test_groups_hold_other_images() -> None:
     first, second = sightings(6), sightings(7)
     grouped = [*first, *(replace(s, group=1) for s in second)]
-    one = permutation_test(grouped, permutations=99, seed=0)
-    assert one == permutation_test(grouped, permutations=99, seed=0)
+    one = permutation_test(grouped, permutations=99, seed=0, bootstrap=20)
+    assert one == permutation_test(grouped, permutations=99, seed=0, bootstrap=20)
     assert one.difference == pytest.approx(
         permutation_test([*first, *second], permutations=9, seed=0).difference
     )

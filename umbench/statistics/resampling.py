@@ -276,10 +276,9 @@ def calibrate_aa(
         ]
         test = permutation_test(sightings, permutations=permutations, seed=seed + draw)
         x, y = (
-            np.array(
-                [frechet_distance(s.real[0], half_of(s)[0]).value / s.scale for s in sightings]
-            )
-            for half_of in (lambda s: s.a, lambda s: s.b)
+            np.array([frechet_distance(real, made[part]).value for real, made in observations])
+            / np.array(scales)
+            for part in (first, second)
         )
         found += test.p <= alpha, wilcoxon_paired(x, y).p <= alpha
         if progress is not None:
