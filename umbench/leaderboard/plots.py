@@ -32,6 +32,8 @@ def box_plot(scores: pd.DataFrame, metric: str, methods: list[str], label: str) 
             spread = [position + 0.12 * ((i % 5) - 2) / 2 for i in range(len(values))]
             axes.plot(spread, values, "o", ms=3, alpha=0.6, color="#1f6fb2", mew=0)
         axes.set_xticks(range(1, len(methods) + 1), methods, rotation=30, ha="right")
+        for tick in axes.get_xticklabels():
+            tick.set_parse_math(False)
         axes.set_ylabel(label)
         axes.spines[["top", "right"]].set_visible(False)
         figure.tight_layout()

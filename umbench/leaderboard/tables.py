@@ -150,7 +150,12 @@ def _extractor(facts: dict[str, Any]) -> str:
 def markdown(board: pd.DataFrame, meta: dict[str, Any]) -> str:
     """The board as a Markdown table with its footer."""
     headings, rows = cells(board)
-    lines = [f"# {meta['suite']}", "", "| " + " | ".join(headings) + " |"]
+    lines = [f"# {_escaped(str(meta['suite']))}", "", "| " + " | ".join(headings) + " |"]
     lines.append("|" + "---|" * len(headings))
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([*lines, "", *(f"- {line}" for line in footer(meta)), ""])
+    lines += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {_escaped(line)}" for line in footer(meta)), ""])
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown takes as it is."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -22,7 +22,7 @@ def render_folder(folder: Path) -> Group:
     board = pd.read_csv(folder / "leaderboard.csv")
     meta = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))["meta"]
     headings, rows = cells(board)
-    table = Table(title=str(meta["suite"]), title_style="bold")
+    table = Table(title=Text(str(meta["suite"])), title_style="bold")
     for heading in headings:
         left = heading in ("tier", "method")
         table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "method")
@@ -33,7 +33,7 @@ def render_folder(folder: Path) -> Group:
         previous = row[0] if kind == "generator" else previous
         name = f"{row[1]} *" if row[1] == meta["reference"] else row[1]
         style = "" if kind == "generator" else "dim"
-        table.add_row(row[0], name, *row[2:], style=style)
+        table.add_row(row[0], Text(name), *row[2:], style=style)
     lines = footer(meta)
     if meta["reference"]:
         lines.append(f"* the suite's reference, {meta['reference']}.")

@@ -99,7 +99,7 @@ def _sightings(
             scale = float(chosen.max() - chosen.min()) or 1.0
         else:
             scale = float(chosen.mean()) or 1.0
-        out.append(Sighting(a.real, a.synthetic, b.synthetic, scale))
+        out.append(Sighting(a.real, a.synthetic, b.synthetic, scale, rows=a.rows, group=seed))
     return out
 
 
