@@ -23,8 +23,8 @@ class SegmenterConfig:
 
 
 PRESETS: dict[str, SegmenterConfig] = {
-    "quick": SegmenterConfig((8, 16, 32, 48, 64, 8), steps=160, batch=8, momentum=0.9, lr=0.05),
-    "small": SegmenterConfig((16, 32, 64, 96, 128, 16), steps=500, batch=8, momentum=0.95, lr=0.02),
+    "quick": SegmenterConfig((8, 16, 32, 64, 96, 8), steps=110, batch=8, momentum=0.9, lr=0.05),
+    "small": SegmenterConfig((12, 24, 48, 96, 128, 12), steps=200, batch=8, momentum=0.9, lr=0.05),
     "paper": SegmenterConfig(),
 }
 

@@ -18,7 +18,7 @@ def plan(
     """Say for each stage of SUITE whether its result is in the store and, if not, why not."""
     import json
 
-    from umbench.engine.local import status
+    from umbench.engine.status import status
     from umbench.stages import KINDS
     from umbench.store import Store
     from umbench.suite.cost import explain

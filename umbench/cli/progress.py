@@ -20,10 +20,11 @@ class RunDisplay:
         self.name, self.quiet = name, quiet
         self.log: IO[str] | None = log.open("a", encoding="utf-8") if log else None
         self.live = not quiet and sys.stderr.isatty()
-        self.total, self.index = 0, 0
-        self.stage_started = self.last_line = time.monotonic()
-        self.current = ""
+        self.total = self.begun = self.done = 0
+        self.started: dict[str, float] = {}
+        self.spoken: dict[str, float] = {}
         self.bars: Any = None
+        self.rows: dict[str, Any] = {}
 
     def __enter__(self) -> RunDisplay:
         if self.live:
@@ -43,7 +44,6 @@ class RunDisplay:
             )  # fmt: skip
             self.bars.start()
             self.overall = self.bars.add_task(self.name, total=None, shown="")
-            self.inner = self.bars.add_task("", total=None, shown="")
         return self
 
     def __exit__(
@@ -64,33 +64,38 @@ class RunDisplay:
         if self.bars is not None:
             self.bars.update(self.overall, total=stages, shown=f"0/{stages} stages")
 
-    def stage(self, stage: Stage, index: int) -> None:
-        """A stage begins."""
-        self.index, self.current = index, stage.id
-        self.stage_started = time.monotonic()
-        self._write(f"[{index + 1}/{self.total}] {stage.id}")
+    def begin(self, stage: Stage) -> None:
+        """A stage begins; others may be under way."""
+        self.begun += 1
+        self.started[stage.id] = self.spoken[stage.id] = time.monotonic()
+        self._write(f"[{self.begun}/{self.total}] {stage.id}")
         if self.bars is not None:
-            shown = f"{index}/{self.total} stages"
-            self.bars.update(self.overall, completed=index, shown=shown)
-            self.bars.reset(self.inner, description=stage.id, total=None, shown="")
+            self.rows[stage.id] = self.bars.add_task(f"  {stage.id}", total=None, shown="")
 
-    def step(self, done: int, total: int, text: str) -> None:
-        """The current stage is so far."""
+    def step(self, stage: Stage, done: int, total: int, text: str) -> None:
+        """A stage is so far."""
         now = time.monotonic()
         if self.bars is not None:
-            self.bars.update(
-                self.inner, completed=done, total=total, shown=f"{done}/{total} {text}"
-            )
-        elif not self.quiet and now - self.last_line > LINE_SECONDS and done:
-            left = (now - self.stage_started) / done * (total - done)
-            self._write(f"    {self.current}: {done}/{total} {text}, about {left:.0f} s left")
+            shown = f"{done}/{total} {text}"
+            self.bars.update(self.rows[stage.id], completed=done, total=total, shown=shown)
+        elif not self.quiet and now - self.spoken[stage.id] > LINE_SECONDS and done:
+            self.spoken[stage.id] = now
+            left = (now - self.started[stage.id]) / done * (total - done)
+            self._write(f"    {stage.id}: {done}/{total} {text}, about {left:.0f} s left")
+
+    def end(self, stage: Stage) -> None:
+        """A stage is finished."""
+        self.done += 1
+        if self.bars is not None:
+            self.bars.remove_task(self.rows.pop(stage.id))
+            shown = f"{self.done}/{self.total} stages"
+            self.bars.update(self.overall, completed=self.done, shown=shown)
 
     def say(self, text: str) -> None:
         """A line for the log."""
         self._write(f"    {text}")
 
     def _write(self, text: str) -> None:
-        self.last_line = time.monotonic()
         if self.log is not None:
             self.log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
             self.log.flush()

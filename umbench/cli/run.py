@@ -35,6 +35,8 @@ def suite_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout.")
 @click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--workers", type=click.IntRange(1, 256),
+              help="Stages at a time; by default one per CPU core, 4 at most, or 1 on a GPU.")  # fmt: skip
 def run(
     suite: str,
     data: Path | None,
@@ -44,6 +46,7 @@ def run(
     quiet: bool,
     as_json: bool,
     engine: str,
+    workers: int | None,
 ) -> None:
     """Run SUITE: a YAML file or the name of a shipped suite.
 
@@ -56,7 +59,7 @@ def run(
     for arm in suites:
         warn_of_cost(arm)
     for arm in suites:
-        run_arm(arm, store, out / arm.name, quiet=quiet)
+        run_arm(arm, store, out / arm.name, quiet=quiet, workers=workers)
     folders = [out / arm.name for arm in suites]
     if as_json:
         documents = [(folder / "leaderboard.json").read_text() for folder in folders]
@@ -68,7 +71,9 @@ def run(
         show_matrix(out / suites[0].name.split("/")[0], folders)
 
 
-def run_arm(suite: Suite, store: Path, folder: Path, *, quiet: bool) -> None:
+def run_arm(
+    suite: Suite, store: Path, folder: Path, *, quiet: bool, workers: int | None = None
+) -> None:
     """Execute one arm's plan and lay its results out in the run folder."""
     from umbench.cli.progress import RunDisplay
     from umbench.engine.local import execute
@@ -80,7 +85,7 @@ def run_arm(suite: Suite, store: Path, folder: Path, *, quiet: bool) -> None:
     plan = build_plan(suite)
     prepare(folder)
     with RunDisplay(suite.name, quiet=quiet, log=folder / "run.log") as display:
-        entries = execute(plan, Store(store), KINDS, display)
+        entries = execute(plan, Store(store), KINDS, display, workers)
     fill(folder, suite, plan, entries)
 
 

@@ -1,17 +1,20 @@
-"""The local engine: run what is missing, in order, on this machine."""
+"""The local engine: run what is missing on this machine, several stages at once on a CPU."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from umbench.engine.keys import canonical_json, code_hash, library_versions, stage_keys
+from umbench.engine.keys import stage_keys
 from umbench.engine.kinds import Kind
-from umbench.pipeline import Context, Plan, Stage
+from umbench.engine.status import facts, remember
+from umbench.pipeline import Context, Plan, Progress, Stage
 from umbench.store import Store
+
+MOST_WORKERS = 4
 
 
 class Display(Protocol):
@@ -20,46 +23,72 @@ class Display(Protocol):
     def start(self, stages: int) -> None:
         """A run of so many stages begins."""
 
-    def stage(self, stage: Stage, index: int) -> None:
-        """A stage begins."""
+    def begin(self, stage: Stage) -> None:
+        """A stage begins; others may be under way."""
 
-    def step(self, done: int, total: int, text: str) -> None:
+    def step(self, stage: Stage, done: int, total: int, text: str) -> None:
         """A stage is so far."""
+
+    def end(self, stage: Stage) -> None:
+        """A stage is finished."""
 
     def say(self, text: str) -> None:
         """A line for the log."""
 
 
-@dataclass(frozen=True)
-class Status:
-    """Whether a stage's result is in the store, and if not, why."""
-
-    stage: Stage
-    key: str
-    present: bool
-    why: str
-
-
 def execute(
-    plan: Plan, store: Store, kinds: Mapping[str, Kind], display: Display
+    plan: Plan,
+    store: Store,
+    kinds: Mapping[str, Kind],
+    display: Display,
+    workers: int | None = None,
 ) -> dict[str, Path]:
     """Make the plan's final stage and what it needs; stage id -> entry folder.
 
-    What is in the store is not made again, nor are inputs that only finished stages need.
+    What is in the store is not made again, nor are inputs that only finished stages need. With
+    several workers independent stages run side by side in processes of their own.
     """
     keys = stage_keys(plan, kinds)
     missing = needed_stages(plan, store, keys)
+    display.start(len(missing))
     if missing:
         store.prepare()
-    display.start(len(missing))
-    for index, stage in enumerate(missing):
-        display.stage(stage, index)
-        key = keys[stage.id]
-        with store.locked(key, lambda: display.say("waiting for another run that makes this")):
-            if store.entry(key) is None:
-                _make(stage, key, keys, store, kinds, display)
-        _remember(store, stage, key, keys, kinds)
+        _run(missing, keys, store, kinds, display, workers or default_workers())
     return {s.id: e for s in plan.stages if (e := store.entry(keys[s.id])) is not None}
+
+
+def default_workers() -> int:
+    """One where there is a GPU, which a stage has for itself; else one per core, at most four.
+
+    Small convolutions gain little from a second thread, so two stages of one thread each are
+    done sooner than one after the other with two.
+    """
+    import torch
+
+    return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+def _run(
+    missing: list[Stage],
+    keys: Mapping[str, str],
+    store: Store,
+    kinds: Mapping[str, Kind],
+    display: Display,
+    workers: int,
+) -> None:
+    if workers > 1 and len(missing) > 1:
+        from umbench.engine.pool import run_side_by_side
+
+        run_side_by_side(missing, keys, store, kinds, display, workers)
+        return
+    for stage in missing:
+        display.begin(stage)
+
+        def step(done: int, total: int, text: str, stage: Stage = stage) -> None:
+            display.step(stage, done, total, text)
+
+        make(stage, keys, store, kinds, step, display.say)
+        display.end(stage)
 
 
 def needed_stages(plan: Plan, store: Store, keys: Mapping[str, str]) -> list[Stage]:
@@ -75,13 +104,29 @@ def needed_stages(plan: Plan, store: Store, keys: Mapping[str, str]) -> list[Sta
     return [stage for stage in plan.stages if stage.id in wanted]
 
 
+def make(
+    stage: Stage,
+    keys: Mapping[str, str],
+    store: Store,
+    kinds: Mapping[str, Kind],
+    progress: Progress,
+    say: Any,
+) -> None:
+    """Make one stage, unless another run that shares the store has made it meanwhile."""
+    key = keys[stage.id]
+    with store.locked(key, lambda: say(f"{stage.id}: waiting for another run that makes this")):
+        if store.entry(key) is None:
+            _make(stage, key, keys, store, kinds, progress)
+    remember(store, stage, keys, kinds)
+
+
 def _make(
     stage: Stage,
     key: str,
     keys: Mapping[str, str],
     store: Store,
     kinds: Mapping[str, Kind],
-    display: Display,
+    progress: Progress,
 ) -> None:
     inputs = {}
     for role, id in stage.inputs.items():
@@ -92,87 +137,28 @@ def _make(
     scratch = store.scratch(key)
     started = time.monotonic()
 
-    def make(folder: Path) -> dict[str, Any]:
-        context = Context(stage, inputs, folder, scratch, display.step)
+    def fill(folder: Path) -> dict[str, Any]:
+        context = Context(stage, inputs, folder, scratch, progress)
         measured = kinds[stage.kind].function()(context) or {}
-        return {
-            "measured": measured,
-            "seconds": round(time.monotonic() - started, 3),
-            **machine_facts(),
-        }
+        seconds = round(time.monotonic() - started, 3)
+        return {"measured": measured, "seconds": seconds, **machine_facts()}
 
-    store.write(key, make, _facts(stage, keys, kinds))
-
-
-def _facts(stage: Stage, keys: Mapping[str, str], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    return {
-        "id": stage.id,
-        "kind": stage.kind,
-        "params": dict(stage.params),
-        "inputs": {role: keys[id] for role, id in stage.inputs.items()},
-        "code": code_hash(kinds[stage.kind].sources),
-        "libraries": library_versions(),
-    }
+    store.write(key, fill, facts(stage, keys, kinds))
 
 
 def machine_facts() -> dict[str, Any]:
-    """Device and peak memory (MiB) of this process so far; on a GPU, of the GPU too."""
+    """Device, threads and peak memory (MiB) of this process so far; of the GPU too."""
     import resource
     import sys
 
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    facts: dict[str, Any] = {"device": "cpu", "peak_memory_mib": round(peak)}
+    found: dict[str, Any] = {"device": "cpu", "peak_memory_mib": round(peak)}
     torch = sys.modules.get("torch")
+    if torch is not None:
+        found["threads"] = torch.get_num_threads()
     if torch is not None and torch.cuda.is_available():
-        facts["device"] = torch.cuda.get_device_name()
-        facts["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
+        found["device"] = torch.cuda.get_device_name()
+        found["peak_gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20)
         torch.cuda.reset_peak_memory_stats()
-    return facts
-
-
-def _remember(
-    store: Store, stage: Stage, key: str, keys: Mapping[str, str], kinds: Mapping[str, Kind]
-) -> None:
-    """Keep what the stage of this id depended on, so that `status` can say what changed."""
-    import hashlib
-    import os
-
-    folder = store.root / "last"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{hashlib.sha256(stage.id.encode()).hexdigest()[:32]}.json"
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(canonical_json({**_facts(stage, keys, kinds), "key": key}))
-    temporary.replace(path)
-
-
-def status(plan: Plan, store: Store, kinds: Mapping[str, Kind]) -> list[Status]:
-    """For each stage whether it is in the store and, if not, why not."""
-    keys = stage_keys(plan, kinds)
-    rows = []
-    for stage in plan.stages:
-        present = store.entry(keys[stage.id]) is not None
-        why = "" if present else _why(stage, store, keys, kinds)
-        rows.append(Status(stage, keys[stage.id], present, why))
-    return rows
-
-
-def _why(stage: Stage, store: Store, keys: Mapping[str, str], kinds: Mapping[str, Kind]) -> str:
-    import hashlib
-    import json
-
-    path = store.root / "last" / f"{hashlib.sha256(stage.id.encode()).hexdigest()[:32]}.json"
-    try:
-        last = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return "never made"
-    now = json.loads(canonical_json(_facts(stage, keys, kinds)))
-    if last["params"] != now["params"]:
-        names = [k for k in now["params"] if last["params"].get(k) != now["params"][k]]
-        return f"parameters changed: {', '.join(names)}"
-    if last["code"] != now["code"]:
-        return "code changed"
-    if last["libraries"] != now["libraries"]:
-        return "library versions changed"
-    changed = [role for role, key in now["inputs"].items() if last["inputs"].get(role) != key]
-    return f"input changed: {', '.join(changed)}" if changed else "removed or broken"
+    return found

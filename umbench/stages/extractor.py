@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from umbench_metrics.degrade import degrade
 from umbench_metrics.extractors.task import age_group, preset, save_task, train_task
 
 from umbench.data.annotated_set import AnnotatedSet
@@ -15,7 +16,7 @@ FOLDS = 2
 
 
 def run(context: Context) -> dict[str, float]:
-    """Params: task, preset, seed and, for source, entries and fold.
+    """Params: task, preset, seed and, for source, sources and fold.
 
     A `source` network of fold k never sees synthetic images whose number modulo 2 is k, and no
     real image outside train, so that every image can be scored by a network that did not see it.
@@ -24,7 +25,7 @@ def run(context: Context) -> dict[str, float]:
     data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
     if params["task"] == "source":
         images, targets, held_images, held_targets, seen = source_task(context, data, table)
-        classes = len(params["entries"]) + 1
+        classes = len(params["sources"]) + 1
     else:
         images, targets, seen = subject_task(params["task"], data, table.rows("train"))
         held_images, held_targets, _ = subject_task(params["task"], data, table.rows("validation"))
@@ -64,15 +65,23 @@ def subject_task(
 def source_task(
     context: Context, data: AnnotatedSet, table: SplitTable
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, tuple[str, ...]]:
-    """Train and held-out images with their source: 0 is real, then the entries in order."""
+    """Train and held-out images with their source: 0 is real, then the others in order.
+
+    The controls are sources too, on the same terms as the entries: an extractor that knew the
+    entries alone would find fault with them and see nothing strange in damaged images. What is
+    damaged are train images, so that no network sees a test image in any form.
+    """
     params = context.stage.params
-    train, held = [image_tensor(data, table.rows("train"))], []
-    held.append(image_tensor(data, table.rows("validation")))
-    for name in params["entries"]:
-        images = image_tensor(load_set(context.inputs[f"samples {name}"]))
-        fold = np.arange(len(images)) % FOLDS
-        train.append(images[fold != params["fold"]])
-        held.append(images[fold == params["fold"]])
+    real = [image_tensor(data, table.rows(split)) for split in ("train", "validation")]
+    train, held = [real[0]], [real[1]]
+    for source in params["sources"]:
+        if source == "degraded":
+            train.append(degrade(real[0], seed=1))
+            held.append(degrade(real[1], seed=2))
+            continue
+        known, unseen = _folds(context, source, params["fold"])
+        train.append(known)
+        held.append(unseen)
     labels = [torch.full((len(part),), k) for k, part in enumerate(train)]
     held_labels = [torch.full((len(part),), k) for k, part in enumerate(held)]
     return (
@@ -80,5 +89,17 @@ def source_task(
         torch.cat(labels),
         torch.cat(held),
         torch.cat(held_labels),
-        ("real", *params["entries"]),
+        ("real", *params["sources"]),
     )
+
+
+def _folds(context: Context, source: str, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A source's images outside and inside a fold; several samples may be one source."""
+    known, unseen = [], []
+    for role in sorted(context.inputs):
+        if role.startswith(f"samples {source}|"):
+            images = image_tensor(load_set(context.inputs[role]))
+            inside = np.arange(len(images)) % FOLDS == fold
+            known.append(images[~inside])
+            unseen.append(images[inside])
+    return torch.cat(known), torch.cat(unseen)

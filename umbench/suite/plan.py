@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from umbench_baselines.entries import PARTS, Entry, get
 
 from umbench.errors import InputError
 from umbench.pipeline import Plan, Stage
+from umbench.suite.preflight import FOLDS, Outline, check, outline
 from umbench.suite.schema import Suite
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TASK_EXTRACTORS = ("sex", "age", "source")
-FOLDS = 2
+AGE_BOUNDS = (44, 64, 74)
+"""Of `umbench_metrics.extractors.task`, which is too heavy to import for a plan."""
 PSI = {"quick": 1.0, "small": 1.0, "paper": 0.7}
 
 
@@ -34,7 +42,7 @@ def build_plan(suite: Suite) -> Plan:
     Every set is scored at the same number of images: the smallest of `samples`, the validation
     and the test split, so that the bias of small samples is the same for all.
     """
-    builder = _Builder(suite)
+    builder = _Builder(suite, outline(suite))
     builder.data()
     methods = builder.methods()
     builder.panel(methods)
@@ -44,12 +52,13 @@ def build_plan(suite: Suite) -> Plan:
 class _Builder:
     """Adds stages by id; adding one twice is harmless, which is how arms share parts."""
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: Suite, found: Outline) -> None:
         self.suite = suite
         self.scale = suite.training.scale
         self.stages: dict[str, Stage] = {}
         self.entries = [(get(g.id), g.options()) for g in suite.generators]
-        self.extractors, self.left_out = usable_extractors(suite)
+        split = check(suite, found)
+        self.extractors, self.left_out = usable_extractors(suite, found, split)
 
     def add(self, id: str, kind: str, params: dict[str, Any], **inputs: str) -> str:
         self.stages.setdefault(id, Stage(id=id, kind=kind, params=params, inputs=inputs))
@@ -173,16 +182,24 @@ class _Builder:
                 split="split",
             )  # fmt: skip
             return {"network": stage}
-        names = [entry.name for entry, _ in self.entries]
+        sources = [entry.name for entry, _ in self.entries]
         samples = {
-            f"samples {entry.name}": self.sample(entry, options, seed)
+            f"samples {entry.name}|": self.sample(entry, options, seed)
             for entry, options in self.entries
         }
+        if "degraded" in self.suite.controls:
+            sources.append("degraded")
+        if "untrained" in self.suite.controls:
+            sources.append("untrained")
+            samples |= {
+                f"samples untrained|{entry.name}": self.sample(entry, options, seed, untrained=True)
+                for entry, options in self.entries
+            }
         return {
             f"network {fold}": self.add(
                 f"extractor source fold {fold} seed {seed}",
                 "extractor",
-                {**base, "entries": names, "fold": fold},
+                {**base, "sources": sources, "fold": fold},
                 data="data",
                 split="split",
                 **samples,
@@ -279,19 +296,20 @@ class _Builder:
         return roles
 
 
-def usable_extractors(suite: Suite) -> tuple[list[str], list[dict[str, str]]]:
+def usable_extractors(
+    suite: Suite, found: Outline, split: pd.Series
+) -> tuple[list[str], list[dict[str, str]]]:
     """Extractors that this machine and this set can serve, and the others with the reason."""
-    from umbench_metrics.extractors import available
-
     used, left_out = [], []
-    known = _known_subjects(suite)
+    train = list(dict.fromkeys(found.table.loc[split == "train", "subject"]))
     for name in suite.panel.extractors:
         if name in ("sex", "age"):
-            ready, why = known[name] >= 2, f"fewer than two classes of {name} are known in the set"
+            ready = _several_known(name, found.people(train))
+            why = f"fewer than two classes of {name} are known in train"
         elif name == "source":
             ready, why = True, ""
         else:
-            ready, why = available(name)
+            ready, why = _weights(name)
         if ready:
             used.append(name)
         else:
@@ -304,26 +322,41 @@ def usable_extractors(suite: Suite) -> tuple[list[str], list[dict[str, str]]]:
     return used, left_out
 
 
-def _known_subjects(suite: Suite) -> dict[str, int]:
-    """How many classes of sex and age group a set's table knows; the phantom knows all."""
-    if suite.data.phantom is not None:
-        return {"sex": 2, "age": 4}
-    import csv
+@functools.cache
+def _weights(name: str) -> tuple[bool, str]:
+    """Whether an extractor's weights are here, or where they would have to be.
 
-    path = Path(suite.data.folder or "") / "metadata.csv"
-    if not path.is_file():
-        raise InputError(f"data: {path} is not there; name a set made by `umbench data import`")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: len({row.get(name) or "" for row in rows} - {""}) for name in ("sex", "age")}
+    InputError where they are not the pinned ones, which would else be found after all trainings.
+    """
+    from umbench_metrics.extractors import BUILT_IN, available, check_sha256
+
+    ready, where = available(name)
+    if ready and name in BUILT_IN:
+        module = importlib.import_module(BUILT_IN[name])
+        try:
+            check_sha256(module.weights_path(), module.SHA256)
+        except ValueError as error:
+            raise InputError(f"extractor {name}: {error}") from None
+    return ready, where
+
+
+def _several_known(name: str, people: Iterator[tuple[str, float]]) -> bool:
+    """Whether two classes of sex or age group occur; looks no further than needed."""
+    seen: set[object] = set()
+    for sex, age in people:
+        if name == "sex":
+            seen |= {sex} - {""}
+        elif age == age:  # known
+            seen.add(sum(age > bound for bound in AGE_BOUNDS))
+        if len(seen) > 1:
+            return True
+    return False
 
 
 def folder_stage(path: Path) -> Stage:
     """The stage that reads a set from a folder, keyed by the folder's content."""
     from umbench.data.annotated_set import content_fingerprint
 
-    if not path.is_dir():
-        raise InputError(f"data: {path} is no folder; name a set made by `umbench data import`")
     return Stage(
         id="data",
         kind="folder",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from umbench_baselines.resampling import conv_doubled, conv_halved
 from umbench_baselines.training import batches, step_seed
 
 BASE = 4
@@ -123,12 +124,7 @@ class Linear(nn.Module):
 
 
 class Conv(nn.Module):
-    """Convolution with equalised learning rate; may double or halve the resolution.
-
-    Nearest enlarging and then a 3x3 convolution is one transposed 4x4 convolution whose kernel
-    sums the four shifted 3x3 kernels; convolution and then 2x2 averaging likewise. Both are
-    computed in that form, at 4/9 of the cost.
-    """
+    """Convolution with equalised learning rate; may double or halve the resolution."""
 
     def __init__(
         self,
@@ -150,14 +146,8 @@ class Conv(nn.Module):
         weight = self.weight * self.scale
         if not self.change:
             return functional.conv2d(x, weight, self.bias, padding=weight.shape[-1] // 2)
-        padded = functional.pad(weight, (1, 1, 1, 1))
-        shifted = [padded[..., i : i + 4, j : j + 4] for i in (0, 1) for j in (0, 1)]
-        weight = torch.stack(shifted).sum(0)
-        if self.change == "up":
-            # A transposed convolution mirrors the kernel; mirror it back.
-            weight = weight.transpose(0, 1).flip(2, 3)
-            return functional.conv_transpose2d(x, weight, self.bias, stride=2, padding=1)
-        return functional.conv2d(x, weight / 4, self.bias, stride=2, padding=1)
+        change = conv_doubled if self.change == "up" else conv_halved
+        return change(x, weight, self.bias)
 
 
 def blur(x: Tensor) -> Tensor:

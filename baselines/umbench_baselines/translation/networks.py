@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from umbench_baselines.resampling import DoublingConv
 from umbench_baselines.training import batches
 
 
@@ -91,7 +92,7 @@ class Translator(nn.Module):
         layers += [_block(a, b, stride=2) for a, b in pairwise(widths)]
         layers += [Residual(widths[-1]) for _ in range(config.blocks)]
         for a, b in pairwise(widths[::-1]):
-            layers += [nn.Upsample(scale_factor=2, mode="nearest"), _block(a, b)]
+            layers += [DoublingConv(a, b), nn.BatchNorm2d(b), nn.ReLU()]
         self.shared = nn.Sequential(*layers)
         self.image_head = nn.Conv2d(widths[0], 1, 7, padding=3, padding_mode="reflect")
         self.mask_head = (
@@ -103,8 +104,16 @@ class Translator(nn.Module):
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor | None]:
         """Image (N, 1, H, W) in [-1, 1] and logits (N, C, H, W) or None."""
         features = self.shared(condition * 2 - 1)
-        logits = None if self.mask_head is None else self.mask_head(features)
-        return torch.tanh(self.image_head(features)), logits
+        if self.mask_head is None:
+            return torch.tanh(self.image_head(features)), None
+        # Both heads read the same pixels: as one convolution they cost what one of them does.
+        heads = (self.image_head, self.mask_head)
+        both = functional.conv2d(
+            functional.pad(features, (3, 3, 3, 3), mode="reflect"),
+            torch.cat([head.weight for head in heads]),
+            torch.cat([head.bias for head in heads if head.bias is not None]),
+        )
+        return torch.tanh(both[:, :1]), both[:, 1:]
 
     @torch.no_grad()
     def translate(self, conditions: Tensor, batch: int = 8) -> tuple[Tensor, Tensor | None]:

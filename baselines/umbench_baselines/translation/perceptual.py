@@ -10,7 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+WEIGHTS = {
+    "vgg19": (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0),
+    "efficientnet-lite0": (1 / 30, 1 / 40, 1 / 35, 1 / 24, 1 / 10),
+}
+"""Of the five depths. VGG19: as in pix2pixHD. Lite0's maps do not shrink with depth as VGG's do:
+each is divided by how far the maps of two chests lie apart, so that none drowns the others."""
 VGG_FILE = "vgg19-dcbb9e9d.pth"
 VGG_LAYERS = (2, 7, 12, 21, 30)
 """Ends (exclusive) of relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 in torchvision's VGG19."""
@@ -48,6 +53,7 @@ class Perceptual(nn.Module):
             self.levels, mean, scale = _lite0(), (127 / 255,) * 3, (128 / 255,) * 3
         else:
             raise ValueError(f"no perceptual network {name!r}; there are vgg19, efficientnet-lite0")
+        self.weights = WEIGHTS[name]
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
@@ -67,7 +73,7 @@ class Perceptual(nn.Module):
         """The loss, a scalar; gradients flow into `fake` alone."""
         with torch.no_grad():
             targets = self.features(real)
-        pairs = zip(WEIGHTS, self.features(fake), targets, strict=True)
+        pairs = zip(self.weights, self.features(fake), targets, strict=True)
         terms = [weight * (f.float() - t.float()).abs().mean() for weight, f, t in pairs]
         return torch.stack(terms).sum()
 

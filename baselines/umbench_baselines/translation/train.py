@@ -54,14 +54,14 @@ def preset(
         steps = PAPER_EPOCHS * -(-count // 4)
         config = TranslationConfig(disc_scales=2 if size >= 512 else 1)
     elif name == "small":
-        steps = 1500
+        steps = 700
         config = TranslationConfig(
-            width=24, cap=192, disc_width=32, batch=8, lr=5e-4, ema_images=1000.0
+            width=24, cap=160, disc_width=24, batch=8, lr=7e-4, ema_images=1000.0
         )
     elif name == "quick":
-        steps = 200
+        steps = 160
         config = TranslationConfig(
-            width=16, cap=96, disc_width=24, batch=8, lr=1e-3, ema_images=300.0
+            width=16, cap=96, disc_width=16, batch=8, lr=1e-3, ema_images=300.0
         )
     else:
         raise ValueError(f"no preset called {name!r}; there are quick, small, paper")

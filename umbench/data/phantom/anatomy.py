@@ -63,6 +63,8 @@ def ellipse(
     grid: Grid, cx: float, cy: float, rx: float, ry: float, power: float = 2.0
 ) -> np.ndarray:
     """Normalised distance: below 1 inside; a superellipse for powers above 2."""
+    if power == 2:
+        return np.hypot((grid.x - cx) / rx, (grid.y - cy) / ry)
     return (np.abs((grid.x - cx) / rx) ** power + np.abs((grid.y - cy) / ry) ** power) ** (
         1 / power
     )

@@ -12,6 +12,9 @@ from umbench.data.phantom.subjects import Lesion, Subject
 
 OUTSIDE = -2000.0
 AIRWAY = -900.0
+TRUNKS, FORKS = 12, 5
+WAVES, RAGGED = 4, 0.09
+"""How many waves make a lesion's edge ragged, and by how much of its radius each."""
 
 
 @dataclass(frozen=True)
@@ -64,47 +67,42 @@ def make_slice(
 
 def lesion_share(lesion: Lesion, grid: Grid, z: float) -> np.ndarray:
     """How much of each pixel a lesion fills: ragged ellipsoids, ground glass with soft edges."""
+    softness = 0.30 if lesion.kind == "ggo" else 0.10
+    if abs(z - lesion.centre[2]) / lesion.radii[2] > 1 + softness / 2 + WAVES * RAGGED:
+        return np.zeros_like(grid.x)
     g = np.random.default_rng(lesion.seed)
     offset = [(grid.x - lesion.centre[0]), (grid.y - lesion.centre[1]), z - lesion.centre[2]]
     scaled = [np.asarray(o) / r for o, r in zip(offset, lesion.radii, strict=True)]
     distance = np.sqrt(scaled[0] ** 2 + scaled[1] ** 2 + scaled[2] ** 2)
-    for _ in range(4):
+    for _ in range(WAVES):
         kx, ky, kz = g.normal(0, 3.0, 3)
         wave = np.cos(kx * scaled[0] + ky * scaled[1] + kz * scaled[2] + g.uniform(0, 6.3))
-        distance = distance + 0.09 * wave
-    softness = 0.30 if lesion.kind == "ggo" else 0.10
+        distance = distance + RAGGED * wave
     return np.clip((1 - distance) / softness + 0.5, 0, 1)
 
 
 def grow_tree(subject: Subject) -> np.ndarray:
-    """Vessel segments of both lungs (S, 7): two ends (x, y, z) and a radius, from the hila."""
+    """Vessel segments of both lungs (S, 7): two ends (x, y, z) and a radius, from the hila.
+
+    Twelve trunks on each side; every branch splits in two, five times over.
+    """
     g = subject.generator(3)
-    segments: list[tuple[float, ...]] = []
-    for side in (-1, 1):
-        root = np.array([side * 0.15, 0.02, 0.46])
-        for _ in range(12):
-            direction = np.array([side * g.uniform(0.3, 1), g.normal(0, 0.8), g.normal(0, 0.7)])
-            _branch(g, root, direction / np.linalg.norm(direction), 0.021, 0.20, 5, segments)
-    return np.array(segments)
-
-
-def _branch(
-    g: np.random.Generator,
-    start: np.ndarray,
-    direction: np.ndarray,
-    radius: float,
-    length: float,
-    depth: int,
-    out: list[tuple[float, ...]],
-) -> None:
-    end = start + direction * length * np.array([1, 1, 0.75])
-    out.append((*start, *end, radius))
-    if depth == 0:
-        return
-    for _ in range(2):
-        turned = direction + g.normal(0, 0.42, 3)
-        turned /= np.linalg.norm(turned)
-        _branch(g, end, turned, radius * 0.74, length * g.uniform(0.62, 0.86), depth - 1, out)
+    side = np.repeat([-1.0, 1.0], TRUNKS)
+    count = len(side)
+    direction = np.stack(
+        [side * g.uniform(0.3, 1, count), g.normal(0, 0.8, count), g.normal(0, 0.7, count)], 1
+    )
+    start = np.stack([side * 0.15, np.full(count, 0.02), np.full(count, 0.46)], 1)
+    radius, length = np.full((count, 1), 0.021), np.full((count, 1), 0.20)
+    segments = []
+    for _ in range(FORKS + 1):
+        direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
+        end = start + direction * length * np.array([1, 1, 0.75])
+        segments.append(np.hstack([start, end, radius]))
+        start, radius = np.repeat(end, 2, 0), np.repeat(radius, 2, 0) * 0.74
+        direction = np.repeat(direction, 2, 0) + g.normal(0, 0.42, start.shape)
+        length = np.repeat(length, 2, 0) * g.uniform(0.62, 0.86, (len(start), 1))
+    return np.concatenate(segments)
 
 
 def _vessels(
