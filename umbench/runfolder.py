@@ -10,31 +10,36 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from umbench import __version__
+from umbench.errors import explained
 from umbench.pipeline import Plan
-from umbench.store import explained
+from umbench.store import replacing
 from umbench.suite.schema import Suite
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder; InputError where it cannot be written."""
-    with explained(folder):
+    """Make the folder; InputError where it cannot be written, before the run and not after it."""
+    with explained(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.log").open("a").close()
+        probe = folder / f".probe.{os.getpid()}"
+        try:
+            probe.write_bytes(bytes(65_536))
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def fill(folder: Path, suite: Suite, plan: Plan, entries: Mapping[str, Path]) -> None:
     """Copy the final tables, report and pictures from the store, each file at once."""
     source = entries[plan.final]
-    with explained(folder):
+    with explained(folder, "--out"):
         for path in sorted(source.rglob("*")):
             relative = path.relative_to(source)
             if path.is_dir() or relative.name == "result.json":
                 continue
             target = folder / relative
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{os.getpid()}")
-            shutil.copyfile(path, temporary)
-            temporary.replace(target)
+            with replacing(target) as temporary:
+                shutil.copyfile(path, temporary)
         _write(folder / "suite.yaml", resolved_yaml(suite))
         _write(folder / "environment.json", environment(plan, entries))
 
@@ -79,6 +84,5 @@ def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -8,7 +8,6 @@ anew. One lock file per key lets several runs share a store.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from umbench.errors import InputError
+from umbench.errors import explained
 
 RESULT = "result.json"
 SCHEMA = 1
@@ -38,7 +37,7 @@ class Store:
             probe = self.root / "temporary" / f"probe-{os.getpid()}"
             probe.write_text("")
             probe.unlink()
-            self._sweep()
+            _sweep(self.root / "temporary")
 
     def entry(self, key: str) -> Path | None:
         """The finished entry's folder; None where it was never made, or is broken."""
@@ -65,8 +64,9 @@ class Store:
     def scratch(self, key: str) -> Path:
         """A folder for checkpoints that outlives a kill."""
         folder = self.root / "scratch" / key
-        with explained(folder):
+        with explained(self.root):
             folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
         return folder
 
     @contextlib.contextmanager
@@ -123,19 +123,35 @@ class Store:
         try:
             files = json.loads((folder / RESULT).read_text())["files"]
             return all((folder / n).stat().st_size == f["bytes"] for n, f in files.items())
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
     def _set_aside(self, folder: Path) -> None:
-        with explained(folder):
+        with explained(self.root):
             folder.rename(self.root / "broken" / f"{folder.name}.{time.time_ns()}")
 
-    def _sweep(self) -> None:
-        """Remove temporary folders of processes that are gone."""
-        for path in (self.root / "temporary").iterdir():
-            owner = path.name.rpartition(".")[2]
-            if owner.isdigit() and not _alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file that takes the place of `path` once it is written; nothing of it is left if not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that are gone were writing: names that end in their number."""
+    for path in folder.iterdir():
+        owner = path.name.rpartition(".")[2]
+        if not owner.isdigit() or _alive(int(owner)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:
@@ -155,41 +171,3 @@ def _sha256(path: Path) -> str:
             if hasattr(hashlib, "file_digest")
             else hashlib.sha256(file.read()).hexdigest()
         )
-
-
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again",
-    errno.EDQUOT: "the quota is used up; free some space and run the same command again",
-    errno.EROFS: "it is read-only; name another folder with --store",
-    errno.EACCES: "no permission to write there; name another folder with --store",
-    errno.EPERM: "no permission to write there; name another folder with --store",
-    errno.ENOTDIR: "a file stands where a folder should be; name another one with --store",
-    errno.EEXIST: "a file stands where a folder should be; name another one with --store",
-}
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about `path` into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0)
-        if reason is None:
-            raise
-        raise InputError(f"store {error.filename or path}: {reason}") from None
-    except Exception as error:
-        # torch and safetensors report a full disk in words of their own
-        if "No space left" in str(error) or "os error 28" in str(error):
-            raise InputError(f"store {path}: {_REASONS[errno.ENOSPC]}") from None
-        if _disk_full(path, error):
-            raise InputError(f"store {path}: {_REASONS[errno.ENOSPC]}") from None
-        raise
-
-
-def _disk_full(path: Path, error: Exception) -> bool:
-    """Whether torch's writer failed and nothing is left on the disk."""
-    if not isinstance(error, RuntimeError) or "write" not in str(error).lower():
-        return False
-    there = next(p for p in (path, *path.parents) if p.exists())
-    return shutil.disk_usage(there).free < 2**20

@@ -23,8 +23,8 @@ class SegmenterConfig:
 
 
 PRESETS: dict[str, SegmenterConfig] = {
-    "quick": SegmenterConfig((8, 16, 32, 64, 96, 8), steps=110, batch=8, momentum=0.9, lr=0.05),
-    "small": SegmenterConfig((12, 24, 48, 96, 128, 12), steps=200, batch=8, momentum=0.9, lr=0.05),
+    "quick": SegmenterConfig((8, 16, 32, 64, 96, 8), steps=90, batch=8, momentum=0.9, lr=0.05),
+    "small": SegmenterConfig((12, 24, 48, 96, 128, 12), steps=150, batch=8, momentum=0.9, lr=0.05),
     "paper": SegmenterConfig(),
 }
 

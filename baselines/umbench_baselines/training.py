@@ -10,7 +10,7 @@ import contextlib
 import copy
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,15 +56,21 @@ class Stateful(Protocol):
 class Devices:
     """One or several GPUs, or a CPU, through accelerate.
 
-    Gradients are averaged over processes after each backward pass, which works for penalties
-    that differentiate twice, where wrapped modules do not. Each process takes its share of
-    the global batch (`shard`), so the number of devices does not change what is computed.
+    Each process takes its share of the global batch (`shard`). Gradients are averaged over
+    processes after each backward pass, which works for penalties that differentiate twice, where
+    wrapped modules do not. So the number of processes does not change what is computed, but for
+    what looks at several images at once: batch normalisation and the like see one share.
     """
 
     def __init__(self, precision: str = "no") -> None:
         from accelerate import Accelerator
 
-        self.accelerator = Accelerator(mixed_precision=precision, cpu=not torch.cuda.is_available())
+        if precision not in ("no", "bf16"):
+            raise ValueError(f'precision is {precision!r}; use "no" or "bf16"')
+        self.precision = precision
+        # Accelerate keeps one precision per process, and trainings may differ in theirs.
+        self.accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+        self.weight = 1.0
 
     @property
     def device(self) -> torch.device:
@@ -78,34 +84,66 @@ class Devices:
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Mixed precision as the run asks for it."""
-        return self.accelerator.autocast()
+        if self.precision == "no":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def shard(self, batch: Tensor) -> Tensor:
-        """The part of a global batch (first axis) that this process works on."""
+        """The part of a global batch (first axis) that this process works on.
+
+        Until the next call, `mean` weighs what this process has by its part.
+        """
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        return batch if world == 1 else batch.tensor_split(world)[rank]
+        rows, self.weight = share(len(batch), world, rank)
+        return batch if world == 1 else batch[rows]
+
+    @torch.no_grad()
+    def mean(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Weighted means over processes, of float32 tensors that have the same shapes in all."""
+        if self.accelerator.num_processes == 1 or not tensors:
+            return list(tensors)
+        # In one message: many small ones cost more than the work between them.
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        total = self.accelerator.reduce(flat * self.weight, "mean")
+        parts = total.split([tensor.numel() for tensor in tensors])
+        return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
     def update(
         self, loss: Tensor, optimizer: torch.optim.Optimizer, *, clip: float | None = None
     ) -> None:
         """One optimiser step on `loss`; only the optimiser's parameters get gradients.
 
-        clip: largest norm of all gradients together.
+        Which of them the loss depends on must be the same in all processes. clip: largest norm
+        of all gradients together.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        several = self.accelerator.num_processes > 1
-        found: Tensor | None
-        for parameter, found in zip(parameters, gradients, strict=True):
-            gradient = found
-            if several:
-                gradient = torch.zeros_like(parameter) if gradient is None else gradient
-                gradient = self.accelerator.reduce(gradient, "mean")
-            parameter.grad = None if gradient is None else gradient.detach()
+        pairs = zip(parameters, gradients, strict=True)
+        used = [(parameter, found.detach()) for parameter, found in pairs if found is not None]
+        means = self.mean([found for _, found in used])
+        for (parameter, _), gradient in zip(used, means, strict=True):
+            parameter.grad = gradient
         if clip is not None:
             nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def share(count: int, world: int, rank: int) -> tuple[slice, float]:
+    """The rows of a global batch that a process works on, and what they weigh.
+
+    The mean over processes of weight times mean over rows is the mean over the batch. A share has
+    two rows or more: statistics over one say nothing, and where two kinds of rows come in turn
+    each share holds both. Where rows are too few for all, processes work on the same ones.
+
+    >>> share(8, 2, 1)
+    (slice(4, 8, None), 1.0)
+    """
+    shares = max(1, min(world, count // 2))
+    mine = rank % shares
+    start, stop = mine * count // shares, (mine + 1) * count // shares
+    workers = len(range(mine, world, shares))
+    return slice(start, stop), (stop - start) * world / (max(count, 1) * workers)
 
 
 class MovingAverage:
@@ -168,12 +206,13 @@ def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Stateful]) -> N
     temporary.replace(folder / CHECKPOINT)
 
 
-def load_checkpoint(folder: Path, parts: Mapping[str, Stateful], device: torch.device) -> int:
+def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> int:
     """Restore all parts; the number of steps already done, 0 where there is no checkpoint."""
     path = folder / CHECKPOINT
     if not path.exists():
         return 0
-    state = torch.load(path, map_location=device, weights_only=True)
+    # Parts take what they load to their device; what Adam keeps on the CPU stays there.
+    state = torch.load(path, map_location="cpu", weights_only=True)
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
     return int(state["step"])
@@ -194,12 +233,17 @@ def run_loop(
     generators follow from (run.seed, k). `preview` gives an image grid (3 or 1, H, W) in
     [0, 1] for TensorBoard. `total` = 0 leaves the parts as they were initialised.
     """
-    start = load_checkpoint(run.folder, parts, devices.device)
+    start = load_checkpoint(run.folder, parts)
+    # Nobody goes on, and writes the next checkpoint, while another one still reads this one.
+    devices.accelerator.wait_for_everyone()
+    statistics = _running_statistics(parts)
     writer = _writer(run.folder) if devices.main else None
     saved = time.monotonic()
     for index in range(start, total):
         torch.manual_seed(step_seed(run.seed, index) + devices.accelerator.process_index)
         losses = step(index)
+        for mine, mean in zip(statistics, devices.mean(statistics), strict=True):
+            mine.copy_(mean)
         run.progress(index + 1, total, label)
         if writer is not None and index % 20 == 0:
             for name, value in losses.items():
@@ -213,6 +257,20 @@ def run_loop(
         save_checkpoint(run.folder, total, parts)
     if writer is not None:
         writer.close()
+
+
+def _running_statistics(parts: Mapping[str, Stateful]) -> list[Tensor]:
+    """What networks in training and their moving averages follow while they see batches.
+
+    Processes see different shares, so theirs are averaged after each step.
+    """
+    found: list[Tensor] = []
+    for part in parts.values():
+        if isinstance(part, MovingAverage):
+            found += part.module.buffers()
+        elif isinstance(part, nn.Module) and part.training:
+            found += part.buffers()
+    return [tensor for tensor in found if tensor.is_floating_point()]
 
 
 def _writer(folder: Path) -> Any | None:

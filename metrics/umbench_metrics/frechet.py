@@ -12,7 +12,7 @@ import numpy as np
 
 from umbench_metrics.statistics import Moments
 
-BLOCK = 64  # subsets at a time: bounds memory, larger is no faster
+BLOCK_BYTES = 2**26  # working memory of subsets that are done at a time; more is no faster
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,19 @@ def _interval(
 ) -> tuple[float, float]:
     generator = np.random.default_rng(seed)
     n_r, n_s = len(real), len(synthetic)
+    rows = generator.integers(n_r, size=(count, n_r))
+    columns = generator.integers(n_s, size=(count, n_s))
+    drawn = list(zip(rows, columns, strict=True))
+    replicates = np.empty(count)
+    if min(n_r, n_s) > real.shape[1]:
+        # with few features their factors are smaller than any product of images
+        values = [frechet_distance(real[i], synthetic[j]).value for i, j in drawn]
+        return _central(np.array(values), value)
     shift = np.asarray(real, dtype=np.float64).mean(axis=0)
     r, s = real - shift, synthetic - shift
     rr, ss, rs = r @ r.T, s @ s.T, r @ s.T
     most = min(n_r, n_s, r.shape[1] + 1) - 1  # rank of a centred cross matrix
-    rows = generator.integers(n_r, size=(count, n_r))
-    columns = generator.integers(n_s, size=(count, n_s))
-    replicates = np.empty(count)
-    for k, (i, j) in enumerate(zip(rows, columns, strict=True)):
+    for k, (i, j) in enumerate(drawn):
         gram_r, gram_s, cross = rr[np.ix_(i, i)], ss[np.ix_(j, j)], rs[np.ix_(i, j)]
         means = gram_r.mean() + gram_s.mean() - 2 * cross.mean()
         trace_r = (np.trace(gram_r) - n_r * gram_r.mean()) / (n_r - 1)
@@ -126,6 +131,11 @@ def _interval(
         small = centred if n_r >= n_s else centred.T
         nuclear = np.sqrt(np.clip(np.linalg.eigvalsh(small.T @ small)[-most:], 0, None)).sum()
         replicates[k] = means + trace_r + trace_s - 2 * nuclear / np.sqrt((n_r - 1) * (n_s - 1))
+    return _central(replicates, value)
+
+
+def _central(replicates: np.ndarray, value: float) -> tuple[float, float]:
+    """The replicates' central 95 %, shifted so that their mean is the value."""
     low, high = np.percentile(replicates - replicates.mean(), [2.5, 97.5]) + value
     return max(float(low), 0.0), float(high)
 
@@ -162,9 +172,11 @@ class GramFrechet:
         selections = np.asarray(selections)
         if selections.ndim != 2 or selections.shape[1] < 2:
             raise ValueError(f"selections must be (P, n) with n >= 2, not {selections.shape}")
+        side = min(selections.shape[1], self.projected.shape[1])
+        block = max(1, BLOCK_BYTES // (8 * max(side, 1) * selections.shape[1] * 3))
         blocks = [
-            self._distances(selections[start : start + BLOCK])
-            for start in range(0, len(selections), BLOCK)
+            self._distances(selections[start : start + block])
+            for start in range(0, len(selections), block)
         ]
         return np.concatenate([np.empty(0), *blocks])
 

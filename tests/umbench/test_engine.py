@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from umbench.engine.kinds import Kind
 from umbench.engine.local import execute
 from umbench.engine.pool import by_urgency

@@ -28,7 +28,8 @@ def scores() -> pd.DataFrame:
     rows = []
     for method, mean in MEANS.items():
         for index, (extractor, resolution) in enumerate([("a", 64), ("a", 128), ("b", 64)]):
-            for metric in ("mm-fid-anchored", "mm-fid-minmax", "mm-std", "frechet-distance"):
+            for metric in ("mm-fid-anchored", "mm-fid-minmax", "mm-std", "mm-std-relative",
+                           "frechet-distance"):  # fmt: skip
                 rows.append(
                     {
                         "method": method, "seed": 0, "metric": metric, "extractor": extractor,

@@ -22,7 +22,7 @@ metrics: [mm-fid]
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_suites_are_valid(name: str, tmp_path: Path) -> None:
-    assert load_suites(name, data=tmp_path)
+    assert load_suites(name, data=tmp_path if name == "covid-slices" else None)
 
 
 def test_matrix_is_one_arm_per_value() -> None:
@@ -43,7 +43,7 @@ def test_set_overrides_one_key() -> None:
         ("labelled: many", "suite.yaml:8:1: key labelled: "),
         ("controls: [reel]", "key controls.0: "),
         ("training: {scale: .nan}", "key training.scale: "),
-        ("statistics: {reference: um2i}", "statistics.reference: 'um2i' is not among"),
+        ("statistics: {reference: um2i}", "key statistics.reference: 'um2i' is none of"),
         ("guidance: {t: 300}", "suite.yaml:8:12: key guidance.t: "),
         ("guidance: {tt: 3}", "unknown key guidance.tt"),
         ("a: [", "suite.yaml:9:1: "),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,14 +30,19 @@ def data() -> None:
 @click.option("--out", required=True, type=FOLDER)
 def phantom(subjects: int, size: int, seed: int, montages: int, out: Path) -> None:
     """Draw the procedural chest CT as an annotated set."""
-    from umbench.data.annotated_set import write_set
+    from umbench.data.annotated_set import check_vacant, write_set
     from umbench.data.phantom import make_phantom_set
+    from umbench.errors import explained
 
-    with click.progressbar(length=subjects, label="subjects", file=_stderr()) as bar:
+    with explained(out, "--out"):
+        check_vacant(out)
+    with _bar(subjects) as bar:
         made = make_phantom_set(
-            subjects, size, seed, montages, progress=lambda done, total, text: bar.update(1)
-        )
-    write_set(out, made)
+            subjects, size, seed, montages,
+            progress=None if bar is None else lambda done, total, text: bar.update(1),
+        )  # fmt: skip
+    with explained(out, "--out"):
+        write_set(out, made)
     _report(out, made, as_json=False)
 
 
@@ -49,13 +56,18 @@ def import_(
     source: Path, out: Path, spec: str | None, preset: str | None, size: int | None
 ) -> None:
     """Import folders of slice pictures with masks below SOURCE."""
-    from umbench.data.annotated_set import write_set
-    from umbench.data.importer import import_pictures, load_spec, preset_names
-
     if (spec is None) == (preset is None):
-        raise click.UsageError(f"name one of --spec and --preset ({', '.join(preset_names())})")
-    made = import_pictures(source, load_spec(str(spec or preset), size))
-    write_set(out, made)
+        raise click.UsageError("name one of --spec and --preset")
+    from umbench.data.annotated_set import check_vacant, write_set
+    from umbench.data.importer import import_pictures, load_spec
+    from umbench.errors import explained
+
+    declared = load_spec(str(spec or preset), size)
+    with explained(out, "--out"):
+        check_vacant(out)
+    made = import_pictures(source, declared)
+    with explained(out, "--out"):
+        write_set(out, made)
     _report(out, made, as_json=False)
 
 
@@ -72,18 +84,24 @@ def inspect(folder: Path, as_json: bool, picture: Path | None) -> None:
     found = read_set(folder)
     _report(folder, found, as_json)
     if picture is not None:
+        from umbench.errors import explained
         from umbench.leaderboard.pictures import sample_grid
+        from umbench.store import replacing
 
         shown = found.take(np.arange(min(8, len(found))))
         numbers = np.array(sorted(found.info.classes))
         masks = None if shown.masks is None else np.searchsorted(numbers, shown.masks)
-        picture.write_bytes(sample_grid(shown.unit(), masks))
+        with explained(picture, "--picture"):
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(picture) as temporary:
+                temporary.write_bytes(sample_grid(shown.unit(), masks))
 
 
-def _stderr() -> TextIO:
-    import sys
-
-    return sys.stderr
+def _bar(subjects: int) -> AbstractContextManager[Any]:
+    """A progress bar on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return click.progressbar(length=subjects, label="subjects", file=sys.stderr)
 
 
 def _report(folder: Path, found: AnnotatedSet, as_json: bool) -> None:

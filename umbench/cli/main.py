@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import NoReturn
 
 import click
 
@@ -72,22 +73,42 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; every expected error is one line and an exit status."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="umbench", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        fail(_usage(error), 2)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped; the same command goes on from here.", err=True)
         sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except UmbenchError as error:
-        for line in str(error).splitlines():
-            click.echo(f"Error: {line}", err=True)
-        sys.exit(error.exit_status)
+        fail(str(error), error.exit_status)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        # what no part of the program foresaw still is the system's fault, not the program's
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{error.strerror or error}; mend that and run the same command again", 2)
+
+
+def fail(text: str, status: int) -> NoReturn:
+    """End with one line on stderr per line of text."""
+    for line in text.splitlines():
+        click.echo(f"Error: {line}", err=True)
+    sys.exit(status)
+
+
+def _usage(error: click.ClickException) -> str:
+    """One line for what click takes several for; a group without a command shows its help."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return error.format_message()
+    if isinstance(error, click.UsageError) and error.message == context.get_help():
+        click.echo(error.message, err=True)
+        sys.exit(2)
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return f"{text}; see {context.command_path} --help"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def suite_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout.")
 @click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--workers", type=click.IntRange(1, 256),
-              help="Stages at a time; by default one per CPU core, 4 at most, or 1 on a GPU.")  # fmt: skip
+              help="Stages at a time; by default one per core, 4 at most; 1 on a GPU.")  # fmt: skip
 def run(
     suite: str,
     data: Path | None,

@@ -7,16 +7,19 @@ chest up, the class map, the target size. Nothing is guessed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from umbench.data.annotated_set import AnnotatedSet, Encoding, SetInfo
+from umbench.data.documents import fault, mark, read_yaml, validate
 from umbench.data.pictures import read_any_as_grey, read_rgb
+from umbench.data.set_info import Classes, Window
 from umbench.errors import InputError
 
 TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -34,7 +37,7 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Source(_Model):
@@ -54,10 +57,10 @@ class ImportSpec(_Model):
         "identity", "rotate90", "rotate180", "rotate270", "flip-vertical", "flip-horizontal",
         "transpose",
     ] = "identity"  # fmt: skip
-    classes: dict[int, str]
+    classes: Classes
     class_map: dict[str, int]
     size: Annotated[int, Field(ge=32, le=4096)]
-    window: tuple[float, float] = (0.0, 255.0)
+    window: Window = (0.0, 255.0)
     unit: Literal["HU", "none"] = "none"
     remark: str = ""
 
@@ -65,6 +68,21 @@ class ImportSpec(_Model):
     @classmethod
     def _keys_as_text(cls, value: Any) -> Any:
         return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ImportSpec:
+        for key, number in self.class_map.items():
+            if _code(key) is None:
+                raise fault(
+                    "class_map", f"{key!r} is neither '#rrggbb' nor a grey value; correct it"
+                )
+            if number not in self.classes:
+                raise fault("class_map", f"{key!r} is class {number}; name that under classes")
+        if len({_code(key) for key in self.class_map}) < len(self.class_map):
+            raise fault("class_map", "two keys mean the same colour; remove one")
+        if len({source.masks is None for source in self.sources}) > 1:
+            raise fault("sources", "some have masks and some not; name masks for all or none")
+        return self
 
 
 def preset_names() -> list[str]:
@@ -74,9 +92,6 @@ def preset_names() -> list[str]:
 
 def load_spec(path_or_preset: str, size: int | None = None) -> ImportSpec:
     """A spec from a YAML file or a preset's name; `size` replaces its target size."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     path = Path(path_or_preset)
     if not path.is_file():
         path = PRESETS / f"{path_or_preset}.yaml"
@@ -84,16 +99,11 @@ def load_spec(path_or_preset: str, size: int | None = None) -> ImportSpec:
         raise InputError(
             f"spec {path_or_preset}: no such file or preset; presets: {', '.join(preset_names())}"
         )
-    try:
-        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-        if size is not None:
-            raw["size"] = size
-        return ImportSpec.model_validate(raw)
-    except (YAMLError, OSError, TypeError) as error:
-        raise InputError(f"{path}: no valid spec ({str(error).splitlines()[0]})") from None
-    except ValidationError as error:
-        lines = [f"{path}: key {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise InputError("\n".join(lines)) from None
+    tree = read_yaml(path)
+    if size is not None:
+        tree["size"] = size
+        mark(tree, "size", f"--size {size}")
+    return validate(ImportSpec, tree, path)
 
 
 def import_pictures(
@@ -114,7 +124,7 @@ def import_pictures(
             mask_path = _partner(root / str(source.masks), path)
             mask = TRANSFORMS[spec.transform](_classes(mask_path, spec))
             if mask.shape != grey.shape:
-                raise InputError(f"{mask_path}: its size differs from that of {path}")
+                raise InputError(f"{mask_path}: its size differs from that of {path}; mend one")
             masks.append(_fit(mask, spec.size, smooth=False))
         rows.append(_row(number, source, path, with_masks))
         if progress is not None:
@@ -144,7 +154,9 @@ def _listing(folder: Path) -> list[Path]:
         key=lambda p: (len(p.stem), p.stem),
     )
     if not found:
-        raise InputError(f"{folder}: holds no pictures ({', '.join(PICTURES)})")
+        raise InputError(
+            f"{folder}: holds no pictures ({', '.join(PICTURES)}); check the spec's sources"
+        )
     return found
 
 
@@ -152,31 +164,32 @@ def _partner(folder: Path, image: Path) -> Path:
     for suffix in PICTURES:
         if (folder / f"{image.stem}{suffix}").is_file():
             return folder / f"{image.stem}{suffix}"
-    raise InputError(f"{folder}: no mask called {image.stem} for {image}")
+    raise InputError(f"{folder}: no mask called {image.stem} for {image}; add it")
 
 
 def _classes(path: Path, spec: ImportSpec) -> np.ndarray:
     """Colours of a mask picture to class numbers; an undeclared one is an error."""
     rgb = read_rgb(path).astype(np.int64)
     codes = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-    out = np.full(codes.shape, 255, dtype=np.uint8)
+    out = np.full(codes.shape, -1)
     for key, number in spec.class_map.items():
         out[codes == _code(key)] = number
-    if (out == 255).any():
-        colour = f"#{int(codes[out == 255][0]):06x}"
+    if (out < 0).any():
+        colour = f"#{int(codes[out < 0][0]):06x}"
         raise InputError(
-            f"{path}: colour {colour} has no class; class_map knows {', '.join(spec.class_map)}"
+            f"{path}: colour {colour} has no class; class_map knows {', '.join(spec.class_map)}: "
+            "declare it there or mend the mask"
         )
-    return out
+    return out.astype(np.uint8)
 
 
-def _code(key: str) -> int:
-    try:
-        if key.startswith("#"):
-            return int(key[1:], 16)
+def _code(key: str) -> int | None:
+    """A colour "#rrggbb" or a grey value as one number; None where it is neither."""
+    if re.fullmatch("#[0-9a-fA-F]{6}", key):
+        return int(key[1:], 16)
+    if re.fullmatch("[0-9]{1,3}", key) and int(key) < 256:
         return int(key) * 0x010101
-    except ValueError:
-        raise InputError(f"class_map: {key!r} is neither #rrggbb nor a grey value") from None
+    return None
 
 
 def _fit(picture: np.ndarray, size: int, *, smooth: bool) -> np.ndarray:

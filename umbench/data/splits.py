@@ -28,10 +28,22 @@ def assign_splits(
     return table["subject"].map(lambda subject: chosen.get(subject, ""))
 
 
+def given_splits(table: pd.DataFrame) -> pd.Series:
+    """The set's own splits; InputError where one has no images."""
+    split = table["split"].fillna("").astype(str)
+    missing = sorted({"train", "validation", "test"} - set(split))
+    if missing:
+        raise InputError(
+            f"splits: given, but the set has no {', '.join(missing)} images; name counts of "
+            "subjects instead"
+        )
+    return split
+
+
 def choose_labelled(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
     """Rows (N,) bool of train whose masks may be used: whole subjects, up to `count` images.
 
-    InputError where train has fewer images.
+    InputError where train has fewer images, or no subject has so few.
     """
     train = table[table["split"] == "train"]
     if count > len(train):
@@ -47,4 +59,9 @@ def choose_labelled(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
         if total + sizes[subject] <= count:
             chosen.add(subject)
             total += sizes[subject]
+    if not chosen:
+        raise InputError(
+            f"labelled: {count} images asked, but every subject of train has more and subjects "
+            "are labelled whole; raise it"
+        )
     return (table["split"].eq("train") & table["subject"].isin(chosen)).to_numpy()

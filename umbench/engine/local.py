@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from umbench.pipeline import Context, Plan, Progress, Stage
 from umbench.store import Store
 
 MOST_WORKERS = 4
+CURVES = "tensorboard"
+"""Folder of losses and sample grids that a training leaves beside its checkpoints."""
 
 
 class Display(Protocol):
@@ -140,6 +143,8 @@ def _make(
     def fill(folder: Path) -> dict[str, Any]:
         context = Context(stage, inputs, folder, scratch, progress)
         measured = kinds[stage.kind].function()(context) or {}
+        if (scratch / CURVES).is_dir():
+            shutil.copytree(scratch / CURVES, folder / CURVES)
         seconds = round(time.monotonic() - started, 3)
         return {"measured": measured, "seconds": seconds, **machine_facts()}
 

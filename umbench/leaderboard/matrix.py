@@ -28,14 +28,20 @@ def render_matrix(table: pd.DataFrame) -> Table:
     but for cross-fitted networks, which are trained on them.
     """
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(title="All arms", caption="MM-FID, mean ± SD over observations; lower is better")
+    scales = ", ".join(sorted(set(table["normalisation"])))
+    shown = Table(
+        title="All arms",
+        caption=f"MM-FID, {scales}, mean ± SD over observations, lower is better; MM-STD over that "
+        "of real. What the numbers were computed from stands below each arm's own table.",
+    )
     for column in ("arm", "method", "MM-FID", "MM-STD", "n"):
         shown.add_column(column, justify="left" if column in ("arm", "method") else "right")
     for row in table[table["kind"] == "generator"].to_dict("records"):
         shown.add_row(
-            str(row["arm"]),
-            str(row["method"]),
+            Text(str(row["arm"])),
+            Text(str(row["method"])),
             f"{row['mm_fid']:.3f} ± {row['mm_fid_sd']:.3f}",
             f"{row['mm_std']:.3f}",
             str(row["n_synthetic"]),

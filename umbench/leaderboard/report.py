@@ -30,7 +30,7 @@ def write_report(
     plots = [
         ("Fidelity", Markup(box_plot(scores, f"mm-fid-{meta['normalisation']}", trained,
                                      f"Fréchet distance, {meta['normalisation']}"))),
-        ("Variety", Markup(box_plot(scores, "mm-std", trained, "feature STD"))),
+        ("Variety", Markup(box_plot(scores, "mm-std-relative", trained, "feature STD / real"))),
     ]  # fmt: skip
     headings, rows = cells(board)
     environment = Environment(loader=PackageLoader("umbench.leaderboard"), autoescape=True)

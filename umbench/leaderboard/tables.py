@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+PRESENT = ", where present"
+
 
 def summarise(
     scores: pd.DataFrame,
@@ -30,12 +32,14 @@ def summarise(
     for method, kind in kinds.items():
         row: dict[str, Any] = {"method": method, "kind": kind}
         for name, metric in (
-            ("mm_fid", fidelity), ("mm_fid_minmax", "mm-fid-minmax"), ("mm_std", "mm-std")
+            ("mm_fid", fidelity), ("mm_fid_minmax", "mm-fid-minmax"),
+            ("mm_std", "mm-std-relative"), ("mm_std_raw", "mm-std"),
         ):  # fmt: skip
             values = _per_observation(scores, method, metric)
-            row[name], row[f"{name}_sd"] = values.mean(), values.std(ddof=0)
+            row[name], row[f"{name}_sd"] = values.mean(), values.std(ddof=1)
         if dice is not None:
             row |= _dice_columns(dice, method, kind)
+        row["normalisation"] = meta["normalisation"]
         row["observations"] = len(_per_observation(scores, method, fidelity))
         row["n_real"], row["n_synthetic"] = meta["n_real"], meta["n_synthetic"]
         rows.append(row)
@@ -59,9 +63,16 @@ def _dice_columns(dice: pd.DataFrame, method: str, kind: str) -> dict[str, float
     for region in dict.fromkeys(dice["region"]):
         part = dice[(dice["method"] == arm) & (dice["region"] == region)]
         present = part[~part["empty"].isin(["both", "truth"])]
-        out[f"dice {region}"] = part["value"].mean()
-        out[f"dice {region}, where present"] = present["value"].mean()
+        out[f"dice {region}"] = _over_subjects(part)
+        out[f"dice {region}, where present"] = _over_subjects(present)
+        out[f"empty {region} in truth"] = int(part["empty"].isin(["both", "truth"]).sum())
+        out[f"empty {region} in both"] = int((part["empty"] == "both").sum())
     return out
+
+
+def _over_subjects(part: pd.DataFrame) -> float:
+    """Mean over subjects of the mean over their test images and seeds, as the tests see it."""
+    return float(part.groupby("subject")["value"].mean().mean())
 
 
 def lookup(tests: pd.DataFrame, metric: str, verdict: str) -> dict[frozenset[str], float]:
@@ -75,9 +86,10 @@ def lookup(tests: pd.DataFrame, metric: str, verdict: str) -> dict[frozenset[str
 
 
 def tiers(ranked: list[str], p_values: dict[frozenset[str], float], alpha: float) -> dict[str, int]:
-    """Tier numbers of methods ranked best first: ranks that do not differ share a tier.
+    """Tier numbers of methods ranked best first.
 
-    A new tier starts at the first method that differs from the best of the current tier.
+    A new tier starts at the first method that differs from the best of the current tier; two
+    methods of one tier may still differ from each other.
 
     >>> p = {frozenset("ab"): 0.5, frozenset("ac"): 0.01, frozenset("bc"): 0.3}
     >>> tiers(["a", "b", "c"], p, 0.05)
@@ -104,7 +116,7 @@ def write_leaderboard(folder: Path, board: pd.DataFrame, meta: dict[str, Any]) -
 def cells(board: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Headings and texts of the board, as every output shows them."""
     regions = [str(c).removeprefix("dice ") for c in board if str(c).startswith("dice ")]
-    shown = [r for r in regions if not r.endswith("where present")]
+    shown = [r for r in regions if not r.endswith(PRESENT) or _differs(board, r)]
     headings = ["tier", "method", "MM-FID", "min-max", "MM-STD", *(f"Dice {r}" for r in shown)]
     rows = []
     for record in board.to_dict("records"):
@@ -115,6 +127,11 @@ def cells(board: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         row += [_number(record[f"dice {r}"]) for r in shown]
         rows.append(row)
     return headings, rows
+
+
+def _differs(board: pd.DataFrame, region: str) -> bool:
+    """Whether some test images lack the region, so that both means are worth a column."""
+    return bool(board.get(f"empty {region.removesuffix(PRESENT)} in truth", pd.Series([0])).max())
 
 
 def _number(value: float, spread: float | None = None) -> str:
@@ -131,8 +148,11 @@ def footer(meta: dict[str, Any]) -> list[str]:
         f"seeds {', '.join(map(str, meta['seeds']))}; "
         f"resolutions {', '.join(map(str, meta['resolutions']))}.",
         "Extractors: " + "; ".join(_extractor(e) for e in meta["extractors"]) + ".",
+        "MM-STD: feature STD over that of `real`, mean ± SD over observations; 1 is as varied as "
+        "held-out images (without `real`: over the mean of all methods).",
         f"Tiers: {meta['verdict']} test over all pairs of generators, Holm, alpha "
-        f"{meta['alpha']:g}; generators of one tier do not differ.",
+        f"{meta['alpha']:g}: do their images come from one distribution? No difference was found "
+        "between a generator and the best of its tier.",
     ]
     lines += [f"Left out: {item['what']}: {item['why']}." for item in meta["left_out"]]
     return lines + list(meta["notes"])

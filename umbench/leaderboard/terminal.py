@@ -25,7 +25,9 @@ def render_folder(folder: Path) -> Group:
     table = Table(title=Text(str(meta["suite"])), title_style="bold")
     for heading in headings:
         left = heading in ("tier", "method")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "method")
+        table.add_column(
+            Text(heading), justify="left" if left else "right", no_wrap=heading == "method"
+        )
     previous = ""
     for row, kind in zip(rows, board["kind"], strict=True):
         if kind == "generator" and previous and row[0] != previous:

@@ -68,10 +68,22 @@ class SplitTable:
 
     split: np.ndarray
     labelled: np.ndarray
+    subject: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of a split, in the set's order."""
         return np.flatnonzero(self.split == split)
+
+    def spread(self, rows: np.ndarray) -> np.ndarray:
+        """The rows in an order that shows every subject once before any subject twice.
+
+        Images of one subject are alike: a prefix should hold as many subjects as it can.
+        """
+        seen: dict[str, int] = {}
+        turns = np.empty(len(rows), dtype=int)
+        for index, subject in enumerate(self.subject[rows]):
+            turns[index] = seen[subject] = seen.get(subject, -1) + 1
+        return rows[np.argsort(turns, kind="stable")]
 
     def labelled_rows(self) -> np.ndarray:
         """Row numbers of train whose masks may be used."""
@@ -80,9 +92,11 @@ class SplitTable:
 
 def load_split(folder: Path) -> SplitTable:
     """Read the split stage's table."""
-    table = pd.read_csv(folder / "split.csv", keep_default_na=False)
+    table = pd.read_csv(folder / "split.csv", keep_default_na=False, dtype={"subject": str})
     return SplitTable(
-        split=table["split"].to_numpy(dtype=str), labelled=table["labelled"].to_numpy(dtype=bool)
+        split=table["split"].to_numpy(dtype=str),
+        labelled=table["labelled"].to_numpy(dtype=bool),
+        subject=table["subject"].to_numpy(dtype=str),
     )
 
 

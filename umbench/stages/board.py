@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from umbench.leaderboard.tables import summarise, write_leaderboard
 from umbench.pipeline import Context
 from umbench.stages.artifacts import load_arrays, load_set, load_split, save_table
 from umbench.stages.compare import scale_name
+from umbench.suite.plan import PSI
 
 SHOWN = 6
 
@@ -27,7 +29,10 @@ def run(context: Context) -> None:
     scores["flag"] = scores["flag"].fillna("")
     tests = pd.read_csv(context.inputs["compare"] / "tests.csv")
     dice_path = context.inputs["compare"] / "dice.csv"
-    dice = pd.read_csv(dice_path, keep_default_na=False) if dice_path.exists() else None
+    dice = None
+    if dice_path.exists():
+        text = {"subject": str, "image": str}
+        dice = pd.read_csv(dice_path, keep_default_na=False, dtype=text)
     meta = _meta(context, scores)
     kinds = {m["name"]: m["kind"] for m in params["methods"]}
     board = summarise(scores, dice, tests, kinds, meta)
@@ -53,6 +58,7 @@ def _meta(context: Context, scores: pd.DataFrame) -> dict[str, Any]:
         f"{entry}: annotated by {who}, not by a person."
         for entry, who in sorted(params["annotators"].items())
     ]
+    notes += _readings(params)
     used = sorted({t["perceptual"] for t in _perceptual(context)})
     if used:
         notes.append(f"Perceptual loss of the translators: {', '.join(used)}.")
@@ -71,6 +77,28 @@ def _meta(context: Context, scores: pd.DataFrame) -> dict[str, Any]:
         "notes": notes,
         "settings": params["suite"],
     }
+
+
+def _readings(params: Mapping[str, Any]) -> list[str]:
+    """What else the numbers depend on: guidance, truncation, masks, this very training."""
+    suite = params["suite"]
+    guidance, labelled = suite["guidance"], suite.get("labelled", "all")
+    psi = PSI[suite["training"]["preset"]]
+    notes = [
+        f"Guidance: {guidance['superpixels']}, {guidance['count']} superpixels per tile, "
+        f"t = {guidance['t']}; truncation psi = {psi:g}; preset {suite['training']['preset']}; "
+        f"label masks of {labelled} train images.",
+        "Verdicts are about these trained networks: trained anew, with another seed, they may "
+        "differ more than their images do.",
+    ]
+    made = [m for m in params["methods"] if m["kind"] == "generator"]
+    by_masks = [m["name"] for m in made if m["conditions"] == "masks"]
+    if by_masks:
+        notes.append(
+            f"{', '.join(dict.fromkeys(by_masks))}: made from label masks of held-out images, "
+            "which are annotations that the other rows do not use."
+        )
+    return notes
 
 
 def _perceptual(context: Context) -> list[dict[str, Any]]:

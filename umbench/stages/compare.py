@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from umbench_metrics.frechet import frechet_distance
+from umbench_metrics.variety import feature_std
 
 from umbench.pipeline import Context
 from umbench.stages.artifacts import save_table
-from umbench.stages.scores import FRECHET, VARIETY, Observation, read_observations
+from umbench.stages.scores import FRECHET, RELATIVE, VARIETY, Observation, read_observations
 from umbench.statistics.paired import holm, wilcoxon_paired
 from umbench.statistics.resampling import (
     ResamplingTest,
@@ -34,9 +37,11 @@ def run(context: Context) -> None:
         save_table(context.output / "dice.csv", dice)
         rows += _dice_tests(dice, context.stage.params["statistics"])
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    alpha = context.stage.params["statistics"]["alpha"]
     for _, part in table.groupby(["metric", "family"], sort=False):
         table.loc[part.index, "p_holm"] = holm(list(part["p"]))
         table.loc[part.index, "p_resampling_holm"] = holm(list(part["p_resampling"]))
+        table.loc[part.index, "note"] = [_note(row, len(part), alpha) for row in part.itertuples()]
     save_table(context.output / "tests.csv", table)
 
 
@@ -61,9 +66,10 @@ def _pairs(context: Context) -> list[dict[str, Any]]:
         ]
         test = permutation_test if metric == FRECHET else variety_test
         resampled = test(
-            sightings, permutations=settings["permutations"], seed=index, paired=paired
-        )
-        shown = f"mm-fid-{scale_name(scores, settings)}" if metric == FRECHET else metric
+            sightings, permutations=settings["permutations"], seed=_seed(a, b, metric),
+            paired=paired,
+        )  # fmt: skip
+        shown = f"mm-fid-{scale_name(scores, settings)}" if metric == FRECHET else RELATIVE
         x, y = (_values(scores, name, shown) for name in (a, b))
         rows.append(_row(shown, "all pairs of generators", a, b, x, y, resampled))
         context.progress(index + 1, len(pairs) * len(metrics), "tests")
@@ -95,12 +101,38 @@ def _sightings(
         ].set_index("method")["value"]
         if metric == FRECHET and scale_name(scores, settings) == "anchored":
             scale = float(chosen["degraded"] - chosen["real"])
-        elif metric == FRECHET:
-            scale = float(chosen.max() - chosen.min()) or 1.0
+        elif metric == VARIETY and "real" in chosen:
+            scale = float(chosen["real"])
         else:
-            scale = float(chosen.mean()) or 1.0
+            scale = _pooled(a, b, metric)
         out.append(Sighting(a.real, a.synthetic, b.synthetic, scale, rows=a.rows, group=seed))
     return out
+
+
+def _pooled(a: Observation, b: Observation, metric: str) -> float:
+    """The metric of both methods' images together: a scale that does not know whose they are."""
+    values = []
+    for real, first, second in zip(a.real, a.synthetic, b.synthetic, strict=True):
+        both = np.concatenate([first, second])
+        values.append(
+            frechet_distance(real, both).value if metric == FRECHET else feature_std(both)
+        )
+    return float(np.mean(values)) or 1.0
+
+
+def _seed(a: str, b: str, metric: str) -> int:
+    """A pair's own random numbers: other methods in the table do not change them."""
+    return int.from_bytes(hashlib.sha256(f"{a}|{b}|{metric}".encode()).digest()[:4], "big")
+
+
+def _note(row: Any, comparisons: int, alpha: float) -> str:
+    """What keeps a row's tests from ever reaching alpha after Holm's adjustment."""
+    notes = []
+    if row.smallest_p * comparisons > alpha:
+        notes.append("Wilcoxon cannot reach alpha with so few pairs")
+    if comparisons / (row.permutations + 1) > alpha:
+        notes.append("resampling cannot reach alpha with so few permutations")
+    return "; ".join([*([row.note] if row.note and not notes else []), *notes])
 
 
 def _values(scores: pd.DataFrame, method: str, metric: str) -> np.ndarray:
@@ -136,7 +168,9 @@ def _dice(context: Context) -> pd.DataFrame | None:
     for role, folder in context.inputs.items():
         if role.startswith("dice "):
             method, seed = role.removeprefix("dice ").split("|")
-            table = pd.read_csv(folder / "dice.csv", keep_default_na=False)
+            table = pd.read_csv(
+                folder / "dice.csv", keep_default_na=False, dtype={"subject": str, "image": str}
+            )
             table.insert(0, "seed", int(seed))
             table.insert(0, "method", method)
             parts.append(table)

@@ -15,10 +15,10 @@ def run(context: Context) -> None:
     params = context.stage.params
     data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
     if params["control"] == "real":
-        rows = table.rows("validation")[: params["count"]]
+        rows = table.spread(table.rows("validation"))[: params["count"]]
         chosen = data.take(rows)
     else:
-        test = table.rows("test")
+        test = table.spread(table.rows("test"))
         rows = test[: params["count"]]
         images = degrade(image_tensor(data, rows), params["seed"])[:, 0].numpy()
         levels = 2**data.info.encoding.bits - 1

@@ -32,10 +32,11 @@ def run(context: Context) -> None:
     data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
     conditions, rows = None, None
     if entry.conditions is not None:
-        rows = condition_rows(table, params["count"], entry.name)
+        masks = entry.conditions == "masks"
+        rows = condition_rows(table, params["count"], entry.name, masks=masks)
         conditions = (
             mask_tensor(data, rows)
-            if entry.conditions == "masks"
+            if masks
             else torch.from_numpy(load_arrays(context.inputs["guidance"])["guidance"][rows])[
                 :, None
             ]
@@ -62,9 +63,14 @@ def run(context: Context) -> None:
     )
 
 
-def condition_rows(table: SplitTable, count: int, name: str) -> np.ndarray:
-    """Rows whose guidance conditions the samples; none is used twice."""
-    rows = np.concatenate([table.rows("validation"), table.rows("train")])
+def condition_rows(table: SplitTable, count: int, name: str, *, masks: bool) -> np.ndarray:
+    """Rows whose guidance conditions the samples; none is used twice.
+
+    Held-out ones first. masks: those of train are taken only where they are labelled, since a
+    label mask that conditions an image was drawn by somebody.
+    """
+    train = table.labelled_rows() if masks else table.rows("train")
+    rows = np.concatenate([table.spread(table.rows("validation")), table.spread(train)])
     if count > len(rows):
         raise InputError(
             f"samples: {count} asked of {name}, but validation and train hold {len(rows)} "

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from umbench_metrics.frechet import frechet_distance
-from umbench_metrics.panel import normalise
+from umbench_metrics.panel import MODES, normalise
 from umbench_metrics.variety import feature_std
 
+from umbench.errors import NotMeasuredError
 from umbench.pipeline import Context
 from umbench.stages.artifacts import load_arrays, save_json, save_table
 
 BOOTSTRAP = 200
-FRECHET, VARIETY = "frechet-distance", "mm-std"
+FRECHET, VARIETY, RELATIVE = "frechet-distance", "mm-std", "mm-std-relative"
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,35 @@ def read_observations(context: Context) -> dict[tuple[str, int], list[Observatio
 
 
 def _facts(folder: Path) -> dict[str, Any]:
+    """What is known of an extractor; of the networks of all folds where there are several."""
     networks = json.loads((folder / "extractor.json").read_text())
-    joined = "+".join(network["fingerprint"] for network in networks)
-    flags = sorted({network["flag"] for network in networks} - {""})
+    fingerprints = [str(network["fingerprint"]) for network in networks]
+    accuracies = [network["accuracy"] for network in networks if network["accuracy"] is not None]
     return {
         **networks[0],
-        "fingerprint": hashlib.sha256(joined.encode()).hexdigest()[:16],
-        "flag": "; ".join(flags),
+        "fingerprint": _joined(fingerprints),
+        "flag": "; ".join(sorted({network["flag"] for network in networks} - {""})),
         "folds": len(networks),
-        "accuracies": [network["accuracy"] for network in networks],
+        "accuracy": float(np.mean(accuracies)) if accuracies else None,
+    }
+
+
+def _joined(fingerprints: list[str]) -> str:
+    """One network's own fingerprint, or a hash over those of several."""
+    if len(fingerprints) == 1:
+        return fingerprints[0][:16]
+    return hashlib.sha256("+".join(fingerprints).encode()).hexdigest()[:16]
+
+
+def _over_seeds(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Facts of one extractor, merged over training seeds: no flag of any seed is lost."""
+    distinct = list({facts["fingerprint"]: facts for facts in found}.values())
+    accuracies = [facts["accuracy"] for facts in distinct if facts["accuracy"] is not None]
+    return {
+        **distinct[0],
+        "fingerprint": _joined([facts["fingerprint"] for facts in distinct]),
+        "flag": "; ".join(sorted({facts["flag"] for facts in distinct} - {""})),
+        "accuracy": float(np.mean(accuracies)) if accuracies else None,
     }
 
 
@@ -96,9 +117,14 @@ def run(context: Context) -> None:
             rows += _measure(method, seed, observation)
         context.progress(index + 1, len(observations), "scores")
     table = pd.DataFrame(rows)
-    extractors = {o.extractor: o.facts for panel in observations.values() for o in panel}
-    save_json(context.output / "extractors.json", extractors)
-    save_table(context.output / "scores.csv", pd.concat([table, *_normalised(table)]))
+    extractors: dict[str, list[dict[str, Any]]] = {}
+    for observation in (o for panel in observations.values() for o in panel):
+        extractors.setdefault(observation.extractor, []).append(observation.facts)
+    merged = {name: _over_seeds(found) for name, found in extractors.items()}
+    save_json(context.output / "extractors.json", merged)
+    wanted = context.stage.params["statistics"]["normalisation"]
+    parts = [table, *_normalised(table, wanted), _relative(table)]
+    save_table(context.output / "scores.csv", pd.concat(parts))
 
 
 def _measure(method: str, seed: int, observation: Observation) -> list[dict[str, Any]]:
@@ -130,7 +156,7 @@ def _measure(method: str, seed: int, observation: Observation) -> list[dict[str,
         {
             **common,
             "metric": VARIETY,
-            "direction": "higher",
+            "direction": "near that of real",
             "value": variety,
             "low": np.nan,
             "high": np.nan,
@@ -138,15 +164,38 @@ def _measure(method: str, seed: int, observation: Observation) -> list[dict[str,
     ]
 
 
-def _normalised(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Raw distances on the paper's scale, and on the anchored one where both anchors are."""
+def _normalised(table: pd.DataFrame, wanted: str) -> list[pd.DataFrame]:
+    """Raw distances on every scale that can be had; the one that the suite wants must be."""
     raw = table[table["metric"] == FRECHET]
-    anchors = {"real", "degraded"} <= set(raw["method"])
     out = []
-    for mode in ("minmax", "anchored") if anchors else ("minmax",):
+    for mode in MODES:
         for _, part in raw.groupby("seed", sort=True):
             observation = part["extractor"] + "@" + part["resolution"].astype(str)
-            values = normalise(part.assign(observation=observation), mode)["value"]
+            try:
+                values = normalise(part.assign(observation=observation), mode)["value"]
+            except ValueError as error:
+                if mode == wanted:
+                    raise NotMeasuredError(
+                        f"statistics.normalisation: {mode}: {error}; leave that extractor or "
+                        "resolution out of the panel, or name minmax"
+                    ) from None
+                continue
             scaled = part.assign(metric=f"mm-fid-{mode}", value=values.to_numpy())
             out.append(scaled.assign(low=np.nan, high=np.nan))
     return out
+
+
+def _relative(table: pd.DataFrame) -> pd.DataFrame:
+    """Feature STDs over that of `real`: 1 is as varied as held-out images.
+
+    Extractors differ by orders of magnitude in the spread of their features, so that a mean of
+    raw values over observations would be one extractor's. Without `real` the unit is the mean
+    over methods.
+    """
+    raw = table[table["metric"] == VARIETY]
+    keys = ["seed", "extractor", "resolution"]
+    unit = raw[raw["method"] == "real"] if (raw["method"] == "real").any() else raw
+    units = unit.groupby(keys)["value"].mean().rename("unit").reset_index()
+    joined = raw.merge(units, on=keys, how="left", validate="many_to_one")
+    values = joined["value"] / joined["unit"]
+    return joined.drop(columns="unit").assign(metric=RELATIVE, direction="near 1", value=values)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
+from umbench_baselines.launch import device_processes, launch
 from umbench_baselines.segmenter import preset, segment, train_segmenter
-from umbench_baselines.training import TrainingRun
+from umbench_baselines.training import Devices, TrainingRun
 from umbench_metrics.overlap import dice
 
-from umbench.pipeline import Context
+from umbench.pipeline import Context, Progress, Stage
 from umbench.stages.artifacts import (
     image_tensor,
     load_set,
@@ -20,17 +25,27 @@ from umbench.stages.artifacts import (
 )
 
 
-def run(context: Context) -> None:
+def run(context: Context) -> dict[str, Any]:
     """Params: preset, seed, method. Inputs: data, split and, for an augmented arm, synthetic."""
-    params = context.stage.params
-    data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
+    processes = device_processes()
+    arguments = (context.stage, context.inputs, context.output, context.scratch)
+    launch(train, arguments, processes, context.progress)
+    return {"processes": processes}
+
+
+def train(
+    stage: Stage, inputs: Mapping[str, Path], output: Path, scratch: Path, progress: Progress
+) -> None:
+    """What each process does; the main one writes the network and its scores on test."""
+    params = stage.params
+    data, table = load_set(inputs["data"]), load_split(inputs["split"])
     rows = table.labelled_rows()
     config = preset(params["preset"], params["scale"])
     synthetic = None
-    if "synthetic" in context.inputs:
-        generated = load_set(context.inputs["synthetic"])
+    if "synthetic" in inputs:
+        generated = load_set(inputs["synthetic"])
         synthetic = (image_tensor(generated), mask_tensor(generated))
-    training = TrainingRun(folder=context.scratch, seed=params["seed"], progress=context.progress)
+    training = TrainingRun(folder=scratch, seed=params["seed"], progress=progress)
     classes = len(data.info.classes)
     model = train_segmenter(
         image_tensor(data, rows),
@@ -40,11 +55,13 @@ def run(context: Context) -> None:
         training,
         synthetic=synthetic,
     )
-    save_model(context.output, model, {"preset": params["preset"], "classes": classes})
+    if not Devices().main:
+        return
+    save_model(output, model, {"preset": params["preset"], "classes": classes})
     test = table.rows("test")
     predicted = segment(model, image_tensor(data, test))
     save_table(
-        context.output / "dice.csv",
+        output / "dice.csv",
         dice_table(data.info.classes, predicted, mask_tensor(data, test), data.table.iloc[test]),
     )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from umbench.data.documents import fault, nearest
+
 KNOWN_EXTRACTORS = ("efficientnet-lite0", "inception-v3", "sex", "age", "source")
 
-Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Model(BaseModel):
@@ -23,7 +25,7 @@ class Phantom(Model):
 
     subjects: Annotated[int, Field(ge=4, le=100_000, description="number of subjects")]
     size: Annotated[int, Field(ge=32, le=2048, description="side of a montage, px")] = 128
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     montages: Annotated[int, Field(ge=1, le=64, description="montages per subject")] = 1
 
     @field_validator("size")
@@ -38,12 +40,14 @@ class Data(Model):
     """Where images come from: `phantom` or `folder`, one of the two."""
 
     phantom: Phantom | None = None
-    folder: Annotated[str | None, Field(description="an annotated set; ${data} is --data")] = None
+    folder: Annotated[
+        str | None, Field(min_length=1, description="an annotated set; ${data} is --data")
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> Data:
         if (self.phantom is None) == (self.folder is None):
-            raise ValueError("name one of phantom and folder")
+            raise ValueError("name one of phantom and folder; set the other to null")
         return self
 
 
@@ -79,7 +83,7 @@ class Training(Model):
     """How long and how wide."""
 
     preset: Literal["quick", "small", "paper"] = "quick"
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     precision: Literal["no", "bf16"] = "no"
     scale: Annotated[float, Field(gt=0, le=100, description="times the preset's steps")] = 1.0
 
@@ -106,10 +110,10 @@ class Statistics(Model):
 class Suite(Model):
     """A whole comparison."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=,/-]*$")]
+    name: str
     data: Data
     splits: Splits | Literal["given"]
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Seed = 0
     guidance: Guidance = Guidance()
     labelled: Annotated[int | None, Field(ge=1, description="images with masks; all: null")] = None
     generators: Annotated[list[GeneratorChoice], Field(min_length=1)]
@@ -119,6 +123,13 @@ class Suite(Model):
     metrics: Annotated[list[Literal["mm-fid", "mm-std", "utility"]], Field(min_length=1)]
     controls: list[Literal["real", "degraded", "untrained"]] = ["real", "degraded", "untrained"]
     statistics: Statistics = Statistics()
+
+    @field_validator("name")
+    @classmethod
+    def _folder(cls, name: str) -> str:
+        if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._=,-]*", p) for p in name.split("/")):
+            raise ValueError("must be letters, digits and . _ = , - since it names a folder")
+        return name
 
     @field_validator("generators", mode="before")
     @classmethod
@@ -130,23 +141,24 @@ class Suite(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Suite:
         ids = [generator.id for generator in self.generators]
-        _known("generators", ids, _generator_names())
-        _known("panel.extractors", self.panel.extractors, _extractor_names())
-        for key, values in (
-            ("generators", ids),
-            ("panel.extractors", self.panel.extractors),
-            ("panel.resolutions", self.panel.resolutions),
-            ("training.seeds", self.training.seeds),
-        ):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key}: an entry is named twice; remove one")
+        extractors = self.panel.extractors
+        _check_known("generators", ids, _generator_names())
+        _check_known("panel.extractors", extractors, _extractor_names())
+        algorithm, known = self.guidance.superpixels, _superpixel_names()
+        if algorithm not in known:
+            raise fault("guidance.superpixels", f"no {algorithm!r}; {nearest(algorithm, known)}")
+        _check_different("generators", ids)
+        _check_different("panel.extractors", extractors)
+        _check_different("panel.resolutions", self.panel.resolutions)
+        _check_different("training.seeds", self.training.seeds)
         reference = self.statistics.reference
         if reference is not None and reference not in ids:
-            raise ValueError(
-                f"statistics.reference: {reference!r} is not among the generators {ids}"
+            raise fault(
+                "statistics.reference",
+                f"{reference!r} is none of the generators; name one of {', '.join(ids)}",
             )
         if "mm-fid" not in self.metrics:
-            raise ValueError("metrics: mm-fid orders the leaderboard; add it")
+            raise fault("metrics", "mm-fid orders the leaderboard; add it")
         return self
 
 
@@ -162,9 +174,19 @@ def _extractor_names() -> list[str]:
     return [*KNOWN_EXTRACTORS, *(point.name for point in entry_points(group="umbench.extractors"))]
 
 
-def _known(key: str, values: list[str], known: list[str]) -> None:
-    for value in values:
+def _superpixel_names() -> list[str]:
+    from umbench_baselines.guidance.superpixels import algorithm_names
+
+    return algorithm_names()
+
+
+def _check_known(key: str, values: list[str], known: list[str]) -> None:
+    for index, value in enumerate(values):
         if value not in known:
-            near = difflib.get_close_matches(value, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ValueError(f"{key}: no {value!r}; {hint}")
+            raise fault(f"{key}.{index}", f"no {value!r}; {nearest(value, known)}")
+
+
+def _check_different(key: str, values: list[Any]) -> None:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise fault(f"{key}.{index}", f"{value} is named twice; remove one")

@@ -60,22 +60,22 @@ def _short(size: int, channels: int, factor: float, **values: Any) -> StyleGANCo
     )
 
 
-SHORT_IMAGES = (2000, 2500, 2500, 4000)
+SHORT_IMAGES = (2000, 3000, 3600, 4500)
 
 
 def _quick(size: int, channels: int, count: int, max_size: int = 32) -> StyleGANConfig:
     """One or two minutes on one CPU core: many steps of narrow networks at a high rate."""
     return _short(
         size, channels, 1.0, max_size=max_size, latent=64, mapping_layers=4, fmap_base=256,
-        fmap_max=32, lr=0.012, r1_gamma=0.3, r1_interval=8, ema_images=500.0,
+        fmap_max=32, lr=0.012, r1_gamma=1.0, r1_interval=8, ema_images=500.0,
     )  # fmt: skip
 
 
 def _small(size: int, channels: int, count: int, max_size: int = 64) -> StyleGANConfig:
     """A few times the work of `quick`; all of the architecture, narrower than the paper's."""
     return _short(
-        size, channels, 1.8, max_size=max_size, latent=128, mapping_layers=8, fmap_base=512,
-        fmap_max=48, lr=0.008, r1_gamma=0.3, r1_interval=8, ema_images=1000.0,
+        size, channels, 1.3, max_size=max_size, latent=128, mapping_layers=8, fmap_base=512,
+        fmap_max=48, lr=0.008, r1_gamma=1.0, r1_interval=8, ema_images=1000.0,
     )  # fmt: skip
 
 
@@ -99,11 +99,12 @@ def preset(
 ) -> StyleGANConfig:
     """A preset for images of side `size`, of which there are `count` to train on.
 
-    target: "masks", "guidance" (flat regions: enlarged by nearest neighbour) or "images". Where
-    images are what a method shows, `quick` draws them at up to 64 px, twice the side of its
-    guidance. `quick` and `small` shift the discriminator's images (a hole or a change of
-    brightness costs short trainings more than it gives); `paper` does not augment, and enlarges
-    masks by nearest neighbour too. With `untrained` the schedule is empty. ValueError for an unknown name.
+    target: "masks", "guidance" (flat regions: enlarged by nearest neighbour) or "images". `quick`
+    draws images at up to 64 px, twice the side of its guidance, and `quick` and `small` hold the
+    discriminator of images less: they are what a method shows. Both shift the discriminator's
+    images (holes and changes of brightness cost short trainings more than they give); `paper`
+    does not augment, and enlarges masks by nearest neighbour too. With `untrained` the schedule
+    is empty. ValueError for an unknown name.
     """
     from dataclasses import replace
 
@@ -119,6 +120,8 @@ def preset(
         enlarge="nearest" if flat else "bilinear",
         augment=() if name == "paper" else ("translation",),
     )
+    if name != "paper" and target == "images":
+        config = replace(config, r1_gamma=0.3)
     return replace(config, stage_images=(), stage_batches=()) if untrained else config
 
 

@@ -54,12 +54,12 @@ def preset(
         steps = PAPER_EPOCHS * -(-count // 4)
         config = TranslationConfig(disc_scales=2 if size >= 512 else 1)
     elif name == "small":
-        steps = 700
+        steps = 500
         config = TranslationConfig(
             width=24, cap=160, disc_width=24, batch=8, lr=7e-4, ema_images=1000.0
         )
     elif name == "quick":
-        steps = 160
+        steps = 140
         config = TranslationConfig(
             width=16, cap=96, disc_width=16, batch=8, lr=1e-3, ema_images=300.0
         )

@@ -53,8 +53,8 @@ class TaskConfig:
 
 
 PRESETS: dict[str, Callable[..., TaskConfig]] = {
-    "quick": partial(TaskConfig, backbone="compact", width=16, steps=260, batch=24, lr=3e-3),
-    "small": partial(TaskConfig, backbone="inception-v3", steps=200, batch=12),
+    "quick": partial(TaskConfig, backbone="compact", width=16, steps=200, batch=24, lr=3e-3),
+    "small": partial(TaskConfig, backbone="inception-v3", steps=120, batch=12),
     "paper": partial(TaskConfig, backbone="inception-v3", steps=20_000, batch=16),
 }
 

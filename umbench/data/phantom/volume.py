@@ -35,7 +35,7 @@ def make_volume(subject: Subject, size: int, slices: int) -> Volume:
     return Volume(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def lung_shares(subject: Subject, slices: int, size: int = 48) -> np.ndarray:
+def lung_shares(subject: Subject, slices: int, size: int = 32) -> np.ndarray:
     """Lung area of each slice as a share of the slice (Z,), from a coarse drawing."""
     grid = make_grid(subject, size)
     return np.array([lungs_at(subject, grid, (k + 0.5) / slices).mean() for k in range(slices)])
