@@ -208,6 +208,10 @@ def change(old: str, new: str) -> str:
             ":4:42: key guidance.t: must be less than or equal to 255, ...",
         ),
         (change("[real,", "[reel,"), ":11:12: key controls.0: must be 'real', 'degraded' or ..."),
+        (
+            change("[real, degraded]", "[real]"),
+            ": key statistics.normalisation: anchored needs the controls real and degraded; add...",
+        ),
         (change("0.02", ".nan"), ":7:39: key training.scale: must be a finite number, not NaN"),
         (change("t: 50", "t: .nan"), ":4:42: key guidance.t: must be a valid integer, not NaN"),
         (change("m2i", "m2j"), ":6:14: key generators.0: no 'm2j'; did you mean 'm2i'?"),
@@ -532,7 +536,7 @@ def test_what_does_not_fit_is_said_before_anything_is_made(
     ("overrides", "expected"),
     [
         (["labelled=200"], "labelled: 200 images asked, but train has 120; lower it or raise ..."),
-        (["samples=500"], "samples: 500 asked of m2i, um2i, but validation and train hold 180 ..."),
+        (["samples=500"], "samples: 500 asked of m2i, um2i, but validation and train hold 100 ..."),
         (
             ["splits.train=200"],
             "splits: 200 + 60 + 60 = 320 subjects asked, but the set has 240;...",

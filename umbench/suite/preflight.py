@@ -108,13 +108,18 @@ def _split(suite: Suite, table: pd.DataFrame) -> pd.Series:
 
 def _check_counts(suite: Suite, split: pd.Series, problems: Problems) -> None:
     count = {name: int((split == name).sum()) for name in ("train", "validation", "test")}
-    conditions = count["validation"] + count["train"]
-    conditioned = [c.id for c in suite.generators if get(c.id).conditions is not None]
-    if conditioned and suite.samples > conditions:
+    # label masks condition images where they may be used, unsupervised masks wherever held out
+    masks = count["validation"] + min(suite.labelled or count["train"], count["train"])
+    usable = {"masks": masks, "guidance": count["validation"] + count["train"]}
+    kinds = {choice.id: get(choice.id).conditions for choice in suite.generators}
+    short = {
+        id: usable[kind] for id, kind in kinds.items() if kind and suite.samples > usable[kind]
+    }
+    if short:
         problems.add(
             "samples",
-            f"{suite.samples} asked of {', '.join(conditioned)}, but validation and train hold "
-            f"{conditions} conditions; lower it or leave these entries out",
+            f"{suite.samples} asked of {', '.join(short)}, but validation and train hold "
+            f"{min(short.values())} conditions; lower it or leave these entries out",
         )
     # a distance needs two images, and of those that are scored by folds two in each
     folds = FOLDS if "source" in suite.panel.extractors else 1

@@ -147,6 +147,13 @@ class Suite(Model):
         algorithm, known = self.guidance.superpixels, _superpixel_names()
         if algorithm not in known:
             raise fault("guidance.superpixels", f"no {algorithm!r}; {nearest(algorithm, known)}")
+        if self.statistics.normalisation == "anchored" and not {"real", "degraded"} <= set(
+            self.controls
+        ):
+            raise fault(
+                "statistics.normalisation",
+                "anchored needs the controls real and degraded; add them or name minmax",
+            )
         _check_different("generators", ids)
         _check_different("panel.extractors", extractors)
         _check_different("panel.resolutions", self.panel.resolutions)
