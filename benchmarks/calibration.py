@@ -134,9 +134,10 @@ def p_values(
 
 
 def scored(metric: str, sightings: Sequence[Sighting]) -> np.ndarray:
-    """(2, observations): what both methods score, as on the leaderboard, mean over seeds.
+    """(2, observations): what both methods score over each observation's scale, mean over seeds.
 
-    Distances are left without the scale's floor, which both methods share.
+    On the anchored scale that is the leaderboard's value without the floor, which cancels in
+    differences.
     """
     values = [
         [_score(metric, sighting, sighting.a), _score(metric, sighting, sighting.b)]
@@ -148,11 +149,12 @@ def scored(metric: str, sightings: Sequence[Sighting]) -> np.ndarray:
 
 
 def _score(metric: str, sighting: Sighting, made: Sequence[np.ndarray]) -> float:
-    if metric == VARIETY:
-        return float(np.mean([feature_std(fold) for fold in made]))
-    folds = zip(sighting.real, made, strict=True)
-    distance = np.mean([frechet_distance(real, fold).value for real, fold in folds])
-    return float(distance / sighting.scale)
+    """One method's value, mean over folds."""
+    values = [
+        frechet_distance(real, fold).value if metric == FRECHET else feature_std(fold)
+        for real, fold in zip(sighting.real, made, strict=True)
+    ]
+    return float(np.mean(values) / sighting.scale)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,8 @@ def stored(plan: Plan, store: Store) -> dict[str, str]:
     store.prepare()
     for id in dict.fromkeys(stages["compare"].inputs.values()):
         if stages[id].kind == "features":
-            store.write(keys[id], lambda folder, id=id: features(stages[id], folder), {})
-    store.write(keys["scores"], lambda folder: scored(stages["scores"], folder), {})
+            store.write(keys[id], partial(features, stages[id]), {})
+    store.write(keys["scores"], partial(scored, stages["scores"]), {})
     return keys
 
 

@@ -113,10 +113,10 @@ def write_leaderboard(folder: Path, board: pd.DataFrame, meta: dict[str, Any]) -
     (folder / "leaderboard.md").write_text(markdown(board, meta), encoding="utf-8")
 
 
-def cells(board: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Headings and texts of the board, as every output shows them."""
+def cells(board: pd.DataFrame, *, narrow: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Headings and texts of the board; `narrow` leaves out Dice over images with a region alone."""
     regions = [str(c).removeprefix("dice ") for c in board if str(c).startswith("dice ")]
-    shown = [r for r in regions if not r.endswith(PRESENT) or _differs(board, r)]
+    shown = [r for r in regions if not r.endswith(PRESENT) or (not narrow and _differs(board, r))]
     headings = ["tier", "method", "MM-FID", "min-max", "MM-STD", *(f"Dice {r}" for r in shown)]
     rows = []
     for record in board.to_dict("records"):

@@ -21,12 +21,17 @@ def render_folder(folder: Path) -> Group:
 
     board = pd.read_csv(folder / "leaderboard.csv")
     meta = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))["meta"]
-    headings, rows = cells(board)
+    headings, rows = cells(board, narrow=True)
     table = Table(title=Text(str(meta["suite"])), title_style="bold")
     for heading in headings:
         left = heading in ("tier", "method")
+        name = heading == "method"
+        # words may break, numbers may not
         table.add_column(
-            Text(heading), justify="left" if left else "right", no_wrap=heading == "method"
+            Text(heading, overflow="fold"),
+            justify="left" if left else "right",
+            min_width=5 if not left else None,
+            no_wrap=name,
         )
     previous = ""
     for row, kind in zip(rows, board["kind"], strict=True):
