@@ -87,30 +87,33 @@ def check(suite: Suite, found: Outline) -> pd.Series:
             f"multiple of {SIDE_STEP} and at least {LEAST_SIDE}; resize them",
         )
     problems.stop()
-    split = _split(suite, found.table)
-    _check_counts(suite, split, problems)
+    split, labelled = _split(suite, found.table)
+    _check_counts(suite, split, labelled, problems)
     problems.stop()
     return split
 
 
-def _split(suite: Suite, table: pd.DataFrame) -> pd.Series:
-    """As the stage `split` will do it."""
+def _split(suite: Suite, table: pd.DataFrame) -> tuple[pd.Series, int]:
+    """As the stage `split` will do it: each row's split, and how many rows are labelled."""
     from umbench.data.splits import assign_splits, choose_labelled, given_splits
 
     if suite.splits == "given":
         split = given_splits(table)
     else:
         split = assign_splits(table, **suite.splits.model_dump(), seed=suite.split_seed)
-    if suite.labelled is not None:
-        choose_labelled(table.assign(split=split), suite.labelled, suite.split_seed)
-    return split
+    if suite.labelled is None:
+        return split, int((split == "train").sum())
+    chosen = choose_labelled(table.assign(split=split), suite.labelled, suite.split_seed)
+    return split, int(chosen.sum())
 
 
-def _check_counts(suite: Suite, split: pd.Series, problems: Problems) -> None:
+def _check_counts(suite: Suite, split: pd.Series, labelled: int, problems: Problems) -> None:
     count = {name: int((split == name).sum()) for name in ("train", "validation", "test")}
     # label masks condition images where they may be used, unsupervised masks wherever held out
-    masks = count["validation"] + min(suite.labelled or count["train"], count["train"])
-    usable = {"masks": masks, "guidance": count["validation"] + count["train"]}
+    usable = {
+        "masks": count["validation"] + labelled,
+        "guidance": count["validation"] + count["train"],
+    }
     kinds = {choice.id: get(choice.id).conditions for choice in suite.generators}
     short = {
         id: usable[kind] for id, kind in kinds.items() if kind and suite.samples > usable[kind]
