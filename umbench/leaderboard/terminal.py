@@ -25,13 +25,12 @@ def render_folder(folder: Path) -> Group:
     table = Table(title=Text(str(meta["suite"])), title_style="bold")
     for heading in headings:
         left = heading in ("tier", "method")
-        name = heading == "method"
         # words may break, numbers may not
         table.add_column(
             Text(heading, overflow="fold"),
             justify="left" if left else "right",
             min_width=5 if not left else None,
-            no_wrap=name,
+            no_wrap=heading == "method",
         )
     previous = ""
     for row, kind in zip(rows, board["kind"], strict=True):
