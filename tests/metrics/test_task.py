@@ -121,7 +121,9 @@ def test_errors() -> None:
 
 
 def test_presets() -> None:
-    assert preset("quick", seed=7, scale=0.1) == PRESETS["quick"](seed=7, steps=26)
+    shorter = round(PRESETS["quick"]().steps * 0.1)
+    assert preset("quick", seed=7, scale=0.1) == PRESETS["quick"](seed=7, steps=shorter)
+    assert preset("quick", seed=7, scale=1e-9).steps == 1
 
 
 def test_augmented_images_differ_and_stay_in_range() -> None:
