@@ -8,6 +8,7 @@ label masks. Nothing heavy is imported here: the command line lists entries at o
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -54,6 +55,7 @@ PARTS = {
         Part("g1-images", "stylegan", "images", labels=False, guidance=False),
         Part("g2-masks", "translation", "masks", labels=True, guidance=False),
         Part("g2-guidance", "translation", "guidance", labels=False, guidance=True),
+        Part("g2-segmentation", "translation", "guidance", labels=False, guidance=True),
         Part(
             "pixel-classifier",
             "pixel-classifier",
@@ -89,6 +91,48 @@ ENTRIES = {
         ),
     )
 }
+
+
+KIND_OPTIONS: dict[str, tuple[str, ...]] = {
+    "stylegan": ("max_size", "supervision"),
+    "translation": ("heads", "paired", "supervision"),
+    "pixel-classifier": ("annotated",),
+}
+"""What a suite may say of a part, by its kind. supervision: "semi" (default) or "supervised":
+labelled images alone. heads of G2 from unsupervised masks: "both" (default), "image", or
+"segmentation": two networks that share nothing, one for the image and one for its mask."""
+
+
+def option_names(entry: Entry) -> list[str]:
+    """What a suite may say of an entry."""
+    found = {name for part in entry.parts for name in KIND_OPTIONS[PARTS[part].kind]}
+    if not any(PARTS[part].target == "guidance" for part in entry.parts):
+        found -= {"heads", "supervision"}  # everything else sees what it can, and makes images
+    return sorted(found)
+
+
+def composed(entry: Entry, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parts that an entry is made of under some options, each with those that concern it.
+
+    Options at their defaults are left out, so that equal parts are equal. ValueError names an
+    option that the entry does not have.
+    """
+    unknown = sorted(set(options) - set(option_names(entry)))
+    if unknown:
+        known = ", ".join(option_names(entry)) or "none"
+        raise ValueError(f"{entry.name} has no option {unknown[0]!r}; it has {known}")
+    defaults = {"heads": "both", "paired": True, "supervision": "semi"}
+    said = {k: v for k, v in options.items() if v is not None and v != defaults.get(k)}
+    heads = said.pop("heads", "both")
+    parts = {
+        name: {k: v for k, v in said.items() if k in KIND_OPTIONS[PARTS[name].kind]}
+        for name in entry.parts
+    }
+    if heads != "both":
+        parts["g2-guidance"]["heads"] = "image"
+    if heads == "segmentation":
+        parts["g2-segmentation"] = {**parts["g2-guidance"], "heads": "segmentation"}
+    return parts
 
 
 def names() -> list[str]:
