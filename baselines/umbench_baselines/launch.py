@@ -56,6 +56,11 @@ def device_processes() -> int:
     return int(text)
 
 
+def place() -> tuple[int, int]:
+    """Number of this process among those that `launch` started, and how many there are."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def launch(
     job: Callable[..., None], arguments: tuple[Any, ...], processes: int, progress: Progress
 ) -> None:
@@ -75,14 +80,14 @@ def launch(
     worker: BaseProcess
     try:
         for rank in range(processes):
-            place = {
+            where = {
                 "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes,
                 "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": HOST, "MASTER_PORT": port,
                 "OMP_NUM_THREADS": threads,
             }  # fmt: skip
             here, there = spawn.Pipe(duplex=False)
             worker = spawn.Process(
-                target=_work, args=(there, place, job, arguments), name=f"{rank}", daemon=True
+                target=_work, args=(there, where, job, arguments), name=f"{rank}", daemon=True
             )
             worker.start()
             # The worker's end is now its own: the pipe closes when the worker ends.
@@ -134,18 +139,18 @@ def _raise_for_dead(workers: dict[Connection, BaseProcess]) -> None:
 
 def _work(
     connection: Connection,
-    place: dict[str, int | str],
+    where: dict[str, int | str],
     job: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
     """A worker's life: take its place, do the job, report."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.update({name: str(value) for name, value in place.items()})
-    torch.set_num_threads(int(place["OMP_NUM_THREADS"]))
+    os.environ.update({name: str(value) for name, value in where.items()})
+    torch.set_num_threads(int(where["OMP_NUM_THREADS"]))
 
     def report(done: int, total: int, text: str) -> None:
-        if place["RANK"] == 0:
+        if where["RANK"] == 0:
             connection.send((done, total, text))
 
     try:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from umbench_baselines.contracts import AnnotatedBatch, TrainingData
+from umbench_baselines.contracts import AnnotatedBatch, LabelMaps, Pictures, TrainingData
 from umbench_baselines.entries import PARTS, Entry
 from umbench_baselines.guidance.unsupervised_mask import snap
 from umbench_baselines.training import TrainingRun
@@ -24,8 +24,9 @@ Saved = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class TrainPart:
-    """What to train: a part, a preset (quick, small, paper), options such as `annotated`, and
-    what the preset's steps are multiplied by.
+    """What to train: a part, a preset (quick, small, paper), what a suite says of the part (see
+    `entries.KIND_OPTIONS`, and perceptual with its SHA-256 for a translator), and what the
+    preset's steps are multiplied by.
     """
 
     part: str
@@ -41,15 +42,19 @@ def train_part(
     """Train one part; returns the network and the facts to build it again.
 
     `needs` holds the results that the part is trained on (`PARTS[job.part].needs`). Parts that
-    need labels see labelled rows alone. With `untrained` the network is left at step 0.
+    need labels, and supervised ones, see labelled rows alone. With `untrained` the network is
+    left at step 0.
     """
-    part = PARTS[job.part]
+    part, options = PARTS[job.part], dict(job.options)
+    supervised = options.pop("supervision", "semi") == "supervised"
+    if supervised or (part.target == "masks"):
+        data = data.take(data.labelled)
     trainer = {
         "stylegan": _train_stylegan,
         "translation": _train_translation,
         "pixel-classifier": _train_pixel_classifier,
     }[part.kind]
-    model, facts = trainer(job, data, run, needs)
+    model, facts = trainer(replace(job, options=options), data, run, needs)
     return model, {"part": job.part, "classes": data.classes, **facts}
 
 
@@ -58,14 +63,15 @@ def _train_stylegan(
 ) -> tuple[nn.Module, dict[str, Any]]:
     from umbench_baselines.stylegan import preset, train_stylegan
 
-    images = stylegan_images(PARTS[job.part].target, data)
+    images = Drawn(data, PARTS[job.part].target)
     config = preset(
         job.preset,
-        size=images.shape[-1],
-        channels=images.shape[1],
+        size=images.size,
+        channels=images.channels,
         count=len(images),
-        target=PARTS[job.part].target,
+        target=images.target,
         untrained=job.untrained,
+        **job.options,
     )
     config = scaled(config, job.scale)
     return train_stylegan(images, config, run), {"config": asdict(config)}
@@ -78,12 +84,34 @@ def scaled(config: StyleGANConfig, scale: float) -> StyleGANConfig:
     return replace(config, stage_images=images)
 
 
-def stylegan_images(target: str, data: TrainingData) -> Tensor:
-    """What G1 learns to draw, (N, C, H, W) in [-1, 1]; masks as one channel per class."""
-    if target == "masks":
-        return one_hot(data.masks[data.labelled], data.classes) * 2 - 1
-    grey = data.guidance / 255 if target == "guidance" else data.images
-    return grey * 2 - 1
+@dataclass(frozen=True)
+class Drawn:
+    """What G1 learns to draw: "masks" as one channel per class, "guidance" or "images" as grey."""
+
+    data: TrainingData
+    target: str
+
+    def __len__(self) -> int:
+        return len(self.data.images)
+
+    @property
+    def channels(self) -> int:
+        """One, or the number of classes."""
+        return self.data.classes if self.target == "masks" else 1
+
+    @property
+    def size(self) -> int:
+        """Side in pixels."""
+        return self.data.images.size[0]
+
+    def batch(self, rows: Any) -> Tensor:
+        """(n, channels, size, size) float32 in [-1, 1]."""
+        if self.target == "masks":
+            return one_hot(self.data.masks.batch(rows), self.data.classes) * 2 - 1
+        pictures = self.data.guidance if self.target == "guidance" else self.data.images
+        if pictures is None:
+            raise ValueError("this part learns from guidance, and the training data have none")
+        return pictures.batch(rows) * 2 - 1
 
 
 def _train_translation(
@@ -92,28 +120,18 @@ def _train_translation(
     from umbench_baselines.translation import preset, train_translation
 
     from_masks = PARTS[job.part].target == "masks"
-    rows = data.labelled if from_masks else torch.ones_like(data.labelled)
-    conditions = (
-        one_hot(data.masks[rows], data.classes) if from_masks else data.guidance[rows] / 255
-    )
+    options = {"heads": "image" if from_masks else "both", **job.options}
     config = preset(
         job.preset,
-        size=data.images.shape[-1],
-        count=int(rows.sum()),
-        segmentation=not from_masks,
+        size=data.images.size[0],
+        count=len(data.images),
         untrained=job.untrained,
         scale=job.scale,
+        **options,
     )
-    model = train_translation(
-        conditions, data.images[rows], data.masks[rows], data.labelled[rows], data.classes,
-        config, run,
-    )  # fmt: skip
-    facts = {
-        "config": asdict(config),
-        "conditions": conditions.shape[1],
-        "perceptual": model.perceptual_name,
-    }
-    return model, facts
+    source = "masks" if from_masks else "guidance"
+    model, facts = train_translation(data, source, config, run)
+    return model, {"config": asdict(config), **facts}
 
 
 def _train_pixel_classifier(
@@ -121,12 +139,11 @@ def _train_pixel_classifier(
 ) -> tuple[nn.Module, dict[str, Any]]:
     from umbench_baselines.datasetgan import preset, train_pixel_classifier
 
-    gan = build(needs["g1-images"])
-    annotator = build(needs["segmenter"])
     config = preset(job.preset, untrained=job.untrained, **job.options)
     model = train_pixel_classifier(
-        gan, _annotate_with(annotator), data.images.shape[-1], data.classes, config, run
-    )
+        build(needs["g1-images"]), _annotate_with(build(needs["segmenter"])), data.classes, config,
+        run,
+    )  # fmt: skip
     return model, {"config": asdict(config), "annotator": "segmenter"}
 
 
@@ -178,49 +195,94 @@ def _config(kind: type, facts: Mapping[str, Any]) -> Any:
     return kind(**values)
 
 
-def draw(
-    entry: Entry,
-    parts: Mapping[str, Saved],
-    *,
-    count: int,
-    seed: int,
-    conditions: Tensor | None,
-    t: int,
-    psi: float,
-    size: int,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> AnnotatedBatch:
-    """Draw `count` annotated images of side `size` from an entry's trained parts.
+class Sampler:
+    """An entry's trained parts on one device; image i of a seed is the same in any batch.
 
-    conditions: label masks (N, H, W) int64 or unsupervised masks (N, 1, H, W) in [0, 255],
-    where the entry starts from real guidance. Generated unsupervised masks are snapped to
-    multiples of t; generated label masks are the argmax over class channels.
+    conditions: label maps or unsupervised masks, as many as images, where the entry starts from
+    real guidance; else None. Generated unsupervised masks are snapped to multiples of t;
+    generated label masks are the argmax over class channels. `drawn` images are made for `count`
+    that are kept.
     """
-    models = {name: build(saved) for name, saved in parts.items()}
-    if "pixel-classifier" in models:
-        from umbench_baselines.datasetgan import annotate
 
-        images, masks, _ = annotate(
-            models["g1-images"], models["pixel-classifier"], count, seed, psi
+    def __init__(
+        self,
+        entry: Entry,
+        parts: Mapping[str, Saved],
+        *,
+        count: int,
+        seed: int,
+        conditions: Pictures | LabelMaps | None,
+        t: int,
+        psi: float,
+        device: torch.device,
+    ) -> None:
+        self.entry, self.count, self.seed, self.t, self.psi = entry, count, seed, t, psi
+        self.conditions = conditions
+        self.models = {name: build(saved).to(device) for name, saved in parts.items()}
+        self.classes = next(int(saved[1]["classes"]) for saved in parts.values())
+        self.drawn = count
+        if self.doubts:
+            from umbench_baselines.datasetgan import drawn
+
+            self.drawn = drawn(count, self.models["pixel-classifier"].config)
+
+    @property
+    def annotates(self) -> bool:
+        """Whether images come with masks: all do but those of an image head alone."""
+        return "g2-guidance" not in self.models or any(
+            name == "g2-segmentation" or model.config.heads == "both"
+            for name, model in self.models.items()
+            if PARTS[name].kind == "translation"
         )
-        return AnnotatedBatch(images=images, masks=masks)
-    translator_name = next(name for name in models if PARTS[name].kind == "translation")
-    if conditions is None:
-        source = next(name for name in models if PARTS[name].kind == "stylegan")
-        conditions = draw_conditions(models[source], PARTS[source].target, count, seed, psi, t)
-    classes = int(parts[translator_name][1]["classes"])
-    if PARTS[translator_name].target == "masks":
-        images, _ = models[translator_name].translate(one_hot(conditions, classes))
-        return AnnotatedBatch(images=images, masks=conditions)
-    images, probabilities = models[translator_name].translate(conditions / 255)
-    return AnnotatedBatch(images=images, masks=probabilities.argmax(1), conditions=conditions)
+
+    @property
+    def doubts(self) -> bool:
+        """Whether more are drawn than kept, by how uncertain their annotations are."""
+        return "pixel-classifier" in self.models
+
+    def batch(self, rows: slice) -> AnnotatedBatch:
+        """Images `rows.start` .. `rows.stop` of those drawn, on the CPU."""
+        if self.doubts:
+            from umbench_baselines.datasetgan import annotate
+
+            gan, classifier = self.models["g1-images"], self.models["pixel-classifier"]
+            images, masks, doubt = annotate(gan, classifier, rows, self.seed, self.psi)
+            return AnnotatedBatch(images=images, masks=masks, doubt=doubt)
+        conditions = self._conditions(rows)
+        if "g2-masks" in self.models:
+            found, _ = self.models["g2-masks"].translate(one_hot(conditions, self.classes))
+            return AnnotatedBatch(images=found, masks=conditions)
+        images, probabilities = self.models["g2-guidance"].translate(conditions / 255)
+        if "g2-segmentation" in self.models:
+            _, probabilities = self.models["g2-segmentation"].translate(conditions / 255)
+        masks = None if probabilities is None else probabilities.argmax(1)
+        return AnnotatedBatch(images=images, masks=masks, conditions=conditions)
+
+    def _conditions(self, rows: slice) -> Tensor:
+        """Real or drawn: label masks (n, H, W) int64 or guidance (n, 1, H, W) in [0, 255]."""
+        if isinstance(self.conditions, LabelMaps):
+            return self.conditions.batch(rows)
+        if self.conditions is not None:
+            return (self.conditions.batch(rows) * 255).round()
+        source = next(name for name in self.models if PARTS[name].kind == "stylegan")
+        return draw_conditions(
+            self.models[source], PARTS[source].target, rows, self.seed, self.psi, self.t
+        )
+
+    def keep(self, doubt: Tensor | None) -> Tensor:
+        """Which of the drawn images are kept, given what `batch` said of each: (count,) rows."""
+        if doubt is None:
+            return torch.arange(self.count)
+        from umbench_baselines.datasetgan import keep
+
+        return keep(doubt, self.count)
 
 
 def draw_conditions(
-    gan: StyleGAN, target: str, count: int, seed: int, psi: float, t: int
+    gan: StyleGAN, target: str, rows: slice, seed: int, psi: float, t: int
 ) -> Tensor:
-    """Generated guidance: label masks (N, H, W) int64 or unsupervised masks (N, 1, H, W)."""
-    drawn = gan.sample(count, seed, psi)
+    """Generated guidance: label masks (n, H, W) int64 or unsupervised masks (n, 1, H, W)."""
+    drawn = gan.sample(rows.stop - rows.start, seed, psi, start=rows.start)
     if target == "masks":
         return drawn.argmax(1)
     return snap((drawn.clamp(-1, 1) + 1) * 127.5, t)

@@ -10,15 +10,17 @@ import contextlib
 import copy
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
 def _silent(done: int, total: int, text: str) -> None:
@@ -30,8 +32,8 @@ class TrainingRun:
     """Where and how one training runs.
 
     folder: checkpoints (and TensorBoard files where that extra is installed); survives a kill.
-    seed: all randomness follows from it. precision: "no" or "bf16". checkpoint_seconds: time
-    between checkpoints. preview_steps: steps between sample grids. progress: called as
+    seed: all randomness follows from it. precision: "no" or "bf16". checkpoint_seconds: least
+    time between checkpoints; more where saving takes more than a 20th of it. preview_steps: steps between sample grids. progress: called as
     `progress(done, total, text)` after every step.
     """
 
@@ -198,24 +200,63 @@ def draw_batch(count: int, batch: int, step: int, seed: int) -> Tensor:
 
 
 def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
-    """Write the state of all parts after `step` steps, at once or not at all."""
+    """Write the state of all parts after `step` steps, at once or not at all.
+
+    The one before is kept: should this one prove broken, training goes on from there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{CHECKPOINT}.{os.getpid()}"
     state = {name: part.state_dict() for name, part in parts.items()}
-    torch.save({"step": step, "parts": state}, temporary)
+    with temporary.open("wb") as file:
+        torch.save({"step": step, "parts": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    if (folder / CHECKPOINT).exists():
+        (folder / CHECKPOINT).replace(folder / PREVIOUS)
     temporary.replace(folder / CHECKPOINT)
 
 
 def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> int:
-    """Restore all parts; the number of steps already done, 0 where there is no checkpoint."""
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return 0
-    # Parts take what they load to their device; what Adam keeps on the CPU stays there.
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state["parts"][name])
-    return int(state["step"])
+    """Restore all parts; the number of steps already done, 0 where there is no checkpoint.
+
+    One that cannot be read, or is of other networks, is passed over with a warning: the one
+    before serves then, or training begins anew.
+    """
+    initial = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
+    for name in (CHECKPOINT, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            # Parts take what they load to their device; what Adam keeps on the CPU stays there.
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            for part_name, part in parts.items():
+                part.load_state_dict(state["parts"][part_name])
+            return int(state["step"])
+        except Exception as error:  # broken files raise almost anything
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            warnings.warn(f"{path}: passed over, it cannot be read ({reason})", stacklevel=2)
+            for part_name, part in parts.items():
+                part.load_state_dict(initial[part_name])
+    return 0
+
+
+class Interval:
+    """When to save: at most a 20th of the time goes into it, by what saving was seen to cost."""
+
+    def __init__(self, least_seconds: float) -> None:
+        self.least, self.cost, self.last = least_seconds, 0.0, time.monotonic()
+
+    def due(self) -> bool:
+        """Whether enough time has passed since the last save."""
+        return time.monotonic() - self.last > max(self.least, 19 * self.cost)
+
+    def save(self, save: Callable[[], None]) -> None:
+        """Call `save` and learn what it costs."""
+        started = time.monotonic()
+        save()
+        self.last = time.monotonic()
+        self.cost = self.last - started
 
 
 def run_loop(
@@ -238,7 +279,7 @@ def run_loop(
     devices.accelerator.wait_for_everyone()
     statistics = _running_statistics(parts)
     writer = _writer(run.folder) if devices.main else None
-    saved = time.monotonic()
+    interval = Interval(run.checkpoint_seconds)
     for index in range(start, total):
         torch.manual_seed(step_seed(run.seed, index) + devices.accelerator.process_index)
         losses = step(index)
@@ -250,9 +291,8 @@ def run_loop(
                 writer.add_scalar(name, float(value), index)
         if writer is not None and preview is not None and (index + 1) % run.preview_steps == 0:
             writer.add_image("samples", preview(), index + 1)
-        if devices.main and time.monotonic() - saved > run.checkpoint_seconds:
-            save_checkpoint(run.folder, index + 1, parts)
-            saved = time.monotonic()
+        if devices.main and interval.due():
+            interval.save(partial(save_checkpoint, run.folder, index + 1, parts))
     if devices.main and total > start:
         save_checkpoint(run.folder, total, parts)
     if writer is not None:

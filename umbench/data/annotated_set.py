@@ -12,25 +12,34 @@ import hashlib
 import os
 import shutil
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from umbench.data.pictures import read_grey
+from umbench.data.pictures import read_grey, read_size
 from umbench.data.problems import Problems
+from umbench.data.rows import Shapes
 from umbench.data.set_info import Encoding, SetInfo, read_info, write_info
 from umbench.data.table import read_table
 from umbench.errors import InputError
 
 __all__ = ["AnnotatedSet", "Encoding", "SetInfo", "read_set", "write_set"]
 
+Allocate = Callable[[Shapes], dict[str, np.ndarray]]
+"""Arrays to fill, by name, for {name: (shape, type)}."""
+Found = TypeVar("Found")
+
 
 @dataclass(frozen=True)
 class AnnotatedSet:
     """images (N, H, W) uint8 or uint16; masks (N, H, W) uint8 class numbers or None; a table
-    with one row per image.
+    with one row per image. Arrays may be memory maps: what is converted is converted whole, so
+    take the rows that are needed first.
     """
 
     info: SetInfo
@@ -61,25 +70,38 @@ class AnnotatedSet:
         return AnnotatedSet(self.info, self.images[rows], masks, table)
 
 
-def read_set(folder: Path) -> AnnotatedSet:
-    """Read and validate a set; InputError has one line per broken rule, naming the file."""
+def read_set(folder: Path, allocate: Allocate | None = None) -> AnnotatedSet:
+    """Read and validate a set; InputError has one line per broken rule, naming the file.
+
+    Pictures are decoded one by one, each straight to its row of the arrays that `allocate` gives
+    for {name: (shape, type)}; without it they are arrays in memory.
+    """
     folder = Path(folder)
     info, table = read_tables(folder)
     problems = Problems()
-    images = _Pictures(folder, table["file_name"], info.encoding.bits, problems)
-    masks = None
+    files = {"images": _Files(folder, table["file_name"], info.encoding.bits, problems)}
     if has_masks(table):
-        masks = _Pictures(folder, table["mask_file_name"], None, problems)
-    shape = images.common_shape()
+        files["masks"] = _Files(folder, table["mask_file_name"], None, problems)
+    shape = files["images"].common_shape()
     if shape is not None:
         _check_tiles(folder, info, shape, problems)
-        images.check_shape(shape, problems)
-        if masks is not None:
-            masks.check_shape(shape, problems)
-    if masks is not None:
-        masks.check_classes(info, problems)
+        for part in files.values():
+            part.check_shape(shape, problems)
     problems.stop()
-    return AnnotatedSet(info, images.stack(), None if masks is None else masks.stack(), table)
+    assert shape is not None
+    kinds = {"images": np.dtype(f"u{info.encoding.bits // 8}"), "masks": np.dtype("u1")}
+    shapes = {name: ((len(table), *shape), kinds[name]) for name in files}
+    arrays = (allocate or _in_memory)(shapes)
+    for name, part in files.items():
+        part.decode(arrays[name], problems)
+    if "masks" in files:
+        files["masks"].check_classes(arrays["masks"], info, problems)
+    problems.stop()
+    return AnnotatedSet(info, arrays["images"], arrays.get("masks"), table)
+
+
+def _in_memory(shapes: Shapes) -> dict[str, np.ndarray]:
+    return {name: np.empty(shape, kind) for name, (shape, kind) in shapes.items()}
 
 
 def read_tables(folder: Path) -> tuple[SetInfo, pd.DataFrame]:
@@ -99,40 +121,54 @@ def has_masks(table: pd.DataFrame) -> bool:
     return bool((table["mask_file_name"] != "").all())
 
 
-class _Pictures:
-    """The images or masks of a set while they are checked; None where one cannot be decoded."""
+class _Files:
+    """The images or masks of a set: headers first, then pixels, several files at a time."""
 
     def __init__(
         self, folder: Path, names: pd.Series, bits: int | None, problems: Problems
     ) -> None:
-        self.paths = [folder / name for name in names]
-        self.decoded: list[np.ndarray | None] = []
-        for path in self.paths:
-            try:
-                self.decoded.append(read_grey(path, bits=bits))
-            except InputError as error:
-                problems.add(path, str(error).removeprefix(f"{path}: "))
-                self.decoded.append(None)
+        self.paths, self.bits = [folder / name for name in names], bits
+        self.shapes = self._each(lambda row: read_size(self.paths[row], bits=bits), problems)
 
-    def common_shape(self) -> tuple[int, ...] | None:
-        """The shape that most have; None where none could be decoded."""
-        counts = Counter(picture.shape for picture in self.decoded if picture is not None)
+    def _each(self, read: Callable[[int], Found], problems: Problems) -> list[Found | None]:
+        """What `read` finds in each file, by its row, in their order; None where it fails."""
+        found: list[Found | None] = []
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            calls = [threads.submit(read, row) for row in range(len(self.paths))]
+            for path, call in zip(self.paths, calls, strict=True):
+                try:
+                    found.append(call.result())
+                except InputError as error:
+                    problems.add(path, str(error).removeprefix(f"{path}: "))
+                    found.append(None)
+        return found
+
+    def common_shape(self) -> tuple[int, int] | None:
+        """The shape that most have; None where none could be opened."""
+        counts = Counter(shape for shape in self.shapes if shape is not None)
         return counts.most_common(1)[0][0] if counts else None
 
-    def check_shape(self, shape: tuple[int, ...], problems: Problems) -> None:
+    def check_shape(self, shape: tuple[int, int], problems: Problems) -> None:
         """All have the same one, masks that of the images."""
-        for path, picture in zip(self.paths, self.decoded, strict=True):
-            if picture is not None and picture.shape != shape:
-                size, others = (" x ".join(map(str, s)) for s in (picture.shape, shape))
+        for path, found in zip(self.paths, self.shapes, strict=True):
+            if found is not None and found != shape:
+                size, others = (" x ".join(map(str, s)) for s in (found, shape))
                 problems.add(path, f"{size} px, but the set's images are {others}; replace it")
 
-    def check_classes(self, info: SetInfo, problems: Problems) -> None:
+    def decode(self, array: np.ndarray, problems: Problems) -> None:
+        """Fill the array's rows."""
+
+        def fill(row: int) -> None:
+            array[row] = read_grey(self.paths[row], bits=self.bits)
+
+        self._each(fill, problems)
+
+    def check_classes(self, masks: np.ndarray, info: SetInfo, problems: Problems) -> None:
         """Masks hold declared class numbers alone."""
         strange: dict[Path, set[int]] = {}
-        for path, mask in zip(self.paths, self.decoded, strict=True):
-            if mask is not None:
-                found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-                strange[path] = set(found.tolist()) - set(info.classes)
+        for path, mask in zip(self.paths, masks, strict=True):
+            found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+            strange[path] = set(found.tolist()) - set(info.classes)
         numbers = ", ".join(map(str, sorted(set().union(*strange.values()))))
         for path in (path for path in strange if strange[path]):
             problems.add(
@@ -140,10 +176,6 @@ class _Pictures:
                 f"class {numbers} is not declared; set.json knows {sorted(info.classes)}: declare "
                 "it there or mend the mask",
             )
-
-    def stack(self) -> np.ndarray:
-        """(N, H, W), once all is well."""
-        return np.stack([picture for picture in self.decoded if picture is not None])
 
 
 def _check_tiles(folder: Path, info: SetInfo, shape: tuple[int, ...], problems: Problems) -> None:
@@ -192,20 +224,42 @@ def write_set(folder: Path, data: AnnotatedSet) -> None:
 
 
 def _write(folder: Path, data: AnnotatedSet) -> None:
-    from PIL import Image
-
-    (folder / "images").mkdir(parents=True)
-    if data.masks is not None:
-        (folder / "masks").mkdir()
+    folder.mkdir(parents=True)
     table = data.table.copy()
     if data.masks is None:
         table["mask_file_name"] = ""
-    for index, record in enumerate(table.to_dict("records")):
-        Image.fromarray(data.images[index]).save(folder / record["file_name"])
-        if data.masks is not None:
-            Image.fromarray(data.masks[index]).save(folder / record["mask_file_name"])
+    write_pictures(folder, table, data.images, data.masks)
     write_info(folder / "set.json", data.info)
     table.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
+
+
+def write_pictures(
+    folder: Path,
+    table: pd.DataFrame,
+    images: np.ndarray,
+    masks: np.ndarray | None,
+    rows: np.ndarray | None = None,
+) -> None:
+    """Write images and masks as PNG under the table's names; rows: which of the arrays' they are.
+
+    Several are encoded at a time; none of the arrays is copied whole.
+    """
+    from PIL import Image
+
+    columns = {"file_name": images} if masks is None else {
+        "file_name": images, "mask_file_name": masks
+    }  # fmt: skip
+    for name in columns:
+        for place in {(folder / file).parent for file in table[name]}:
+            place.mkdir(parents=True, exist_ok=True)
+
+    def write(index: int) -> None:
+        row = index if rows is None else int(rows[index])
+        for name, array in columns.items():
+            Image.fromarray(np.asarray(array[row])).save(folder / table[name].iloc[index])
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(write, range(len(table))))
 
 
 def content_fingerprint(folder: Path) -> str:

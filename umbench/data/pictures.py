@@ -30,7 +30,7 @@ def read_grey(path: Path, *, bits: int | None) -> np.ndarray:
         return np.asarray(picture).astype(np.uint16 if bits == 16 else np.uint8)
 
 
-def read_size(path: Path, *, bits: int) -> tuple[int, int]:
+def read_size(path: Path, *, bits: int | None) -> tuple[int, int]:
     """Height and width by the header alone, with what the header shows to be wrong."""
     with _opened(path) as picture:
         _check_depth(path, picture, bits)

@@ -102,6 +102,13 @@ class Rows:
         """Move the file to `path`; ValueError where a chunk is missing."""
         if self.missing():
             raise ValueError(f"{self.path}: {len(self.missing())} chunks were not made")
+        self.settle(path)
+
+    def settle(self, path: Path) -> None:
+        """Move the file to `path`, whose arrays somebody filled by other means than `put`."""
+        for array in self.arrays.values():
+            if isinstance(array, np.memmap):
+                array.flush()
         self.arrays = {}
         self.path.replace(path)
         self._done.unlink()
@@ -125,14 +132,18 @@ class Rows:
         self._done.write_bytes(bytes(len(self.chunks)))
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, chunk: int = 64) -> None:
-    """Write arrays as one safetensors file, `chunk` rows at a time: they may be memory maps."""
-    shapes = {name: (value.shape, value.dtype) for name, value in arrays.items()}
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray], *, rows: np.ndarray | None = None, chunk: int = 32
+) -> None:
+    """Write arrays, or some rows of them, as one safetensors file, `chunk` rows at a time."""
+    counts = {name: len(value) if rows is None else len(rows) for name, value in arrays.items()}
+    shapes = {n: ((counts[n], *value.shape[1:]), value.dtype) for n, value in arrays.items()}
     with path.open("wb") as file:
         file.write(_header(shapes))
-        for name in shapes:
-            for start in range(0, len(arrays[name]), chunk):
-                file.write(np.ascontiguousarray(arrays[name][start : start + chunk]).tobytes())
+        for name, value in arrays.items():
+            for start in range(0, counts[name], chunk):
+                part = slice(start, start + chunk) if rows is None else rows[start : start + chunk]
+                file.write(np.ascontiguousarray(value[part]).tobytes())
 
 
 def _bytes(shape: tuple[int, ...], kind: np.dtype) -> int:

@@ -1,4 +1,8 @@
-"""How stages write and read what they hand to each other: arrays, tables, sets, models."""
+"""How stages write and read what they hand to each other: arrays, tables, sets, models.
+
+A set in the store is its set.json and metadata.csv, and its pictures as arrays that are mapped:
+they are decoded once, and a stage reads the rows that it needs.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +14,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from umbench.data.rows import Rows, Shapes, map_arrays, write_arrays
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from umbench_baselines.contracts import TrainingData
+    from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
 
     from umbench.data.annotated_set import AnnotatedSet
+    from umbench.data.set_info import SetInfo
 
 SET = "set"
+PIXELS = "pixels.safetensors"
 ARRAYS = "arrays.safetensors"
 MODEL = "model.safetensors"
+MODEL_FACTS = "model.json"
+CHUNK_BYTES = 2**25
+"""About how much of a set is made at a time, and lost by a kill."""
 
 
 def save_arrays(folder: Path, **arrays: np.ndarray) -> None:
-    """Write named arrays as safetensors."""
-    from safetensors.numpy import save_file
-
-    contiguous = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
-    save_file(contiguous, folder / ARRAYS)
+    """Write named arrays as safetensors; they may be memory maps."""
+    write_arrays(folder / ARRAYS, arrays)
 
 
 def load_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote."""
-    from safetensors.numpy import load_file
-
-    return load_file(folder / ARRAYS)
+    """Read what `save_arrays` wrote, as memory maps."""
+    return map_arrays(folder / ARRAYS)
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
@@ -46,20 +52,25 @@ def save_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+def load_json(path: Path) -> Any:
+    """Read what `save_json` wrote."""
+    return json.loads(path.read_text())
+
+
 def save_model(folder: Path, model: nn.Module, facts: dict[str, Any]) -> None:
     """Write a module's weights as safetensors and what is needed to build it as JSON."""
     from safetensors.torch import save_file
 
     state = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
     save_file(state, folder / MODEL)
-    save_json(folder / "model.json", facts)
+    save_json(folder / MODEL_FACTS, facts)
 
 
 def load_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_model` wrote: state and facts."""
     from safetensors.torch import load_file
 
-    return load_file(folder / MODEL), json.loads((folder / "model.json").read_text())
+    return load_file(folder / MODEL), load_json(folder / MODEL_FACTS)
 
 
 @dataclass(frozen=True)
@@ -101,53 +112,70 @@ def load_split(folder: Path) -> SplitTable:
 
 
 def load_set(folder: Path) -> AnnotatedSet:
-    """Read the annotated set that a stage holds."""
-    from umbench.data.annotated_set import read_set
+    """The annotated set that a stage holds; its images and masks are memory maps."""
+    from umbench.data.annotated_set import AnnotatedSet, read_tables
 
-    return read_set(folder / SET)
-
-
-def image_tensor(data: AnnotatedSet, rows: np.ndarray | None = None) -> Tensor:
-    """Images as (N, 1, H, W) float32 in [0, 1]."""
-    import torch
-
-    unit = data.unit() if rows is None else data.take(rows).unit()
-    return torch.from_numpy(np.ascontiguousarray(unit, dtype=np.float32))[:, None]
+    info, table = read_tables(folder / SET)
+    arrays = map_arrays(folder / PIXELS)
+    return AnnotatedSet(info, arrays["images"], arrays.get("masks"), table)
 
 
-def mask_tensor(data: AnnotatedSet, rows: np.ndarray | None = None) -> Tensor:
-    """Masks as (N, H, W) int64 class indices, in the order of the set's class numbers."""
-    import torch
+def save_tables(folder: Path, info: SetInfo, table: pd.DataFrame) -> None:
+    """Write a set's set.json and metadata.csv; its pictures are written apart from them."""
+    from umbench.data.set_info import write_info
+
+    (folder / SET).mkdir(exist_ok=True)
+    write_info(folder / SET / "set.json", info)
+    table.to_csv(folder / SET / "metadata.csv", index=False, lineterminator="\n")
+
+
+def pixel_rows(scratch: Path, shapes: Shapes, name: str = "pixels") -> Rows:
+    """Arrays of pictures that are made chunk by chunk in a stage's scratch folder."""
+    per_row = sum(
+        int(np.prod(shape[1:])) * np.dtype(kind).itemsize for shape, kind in shapes.values()
+    )
+    count = next(iter(shapes.values()))[0][0]
+    return Rows(scratch, shapes, max(1, min(CHUNK_BYTES // max(per_row, 1), 32, count)), name)
+
+
+def pictures(data: AnnotatedSet, rows: np.ndarray | None = None) -> Pictures:
+    """A set's images, or some of them, for networks: converted when a batch is drawn."""
+    from umbench_baselines.contracts import Pictures
+
+    return Pictures(data.images, np.arange(len(data)) if rows is None else rows)
+
+
+def label_maps(
+    data: AnnotatedSet, rows: np.ndarray | None = None, known: np.ndarray | None = None
+) -> LabelMaps:
+    """A set's masks as class indices, in the order of its class numbers.
+
+    known: which of the rows may be read; by default all. ValueError for a set without masks.
+    """
+    from umbench_baselines.contracts import LabelMaps
 
     if data.masks is None:
         raise ValueError(f"the set {data.info.name!r} has no masks")
-    masks = data.masks if rows is None else data.masks[rows]
-    numbers = np.array(sorted(data.info.classes))
-    return torch.from_numpy(np.searchsorted(numbers, masks).astype(np.int64))
+    chosen = np.arange(len(data)) if rows is None else rows
+    readable = np.ones(len(chosen), dtype=bool) if known is None else known
+    return LabelMaps(data.masks, chosen, tuple(sorted(data.info.classes)), readable)
 
 
 def load_training_data(
     data: Path, split: Path, guidance: Path | None, t: int
 ) -> tuple[TrainingData, AnnotatedSet, SplitTable]:
-    """The train split as tensors; masks of unlabelled rows are zeroed, not handed over."""
+    """The train split; masks of unlabelled rows are hidden."""
     import torch
-    from umbench_baselines.contracts import TrainingData
+    from umbench_baselines.contracts import Pictures, TrainingData
 
     annotated, table = load_set(data), load_split(split)
     rows = table.rows("train")
-    labelled = torch.from_numpy(table.labelled[rows])
-    masks = mask_tensor(annotated, rows) * labelled[:, None, None]
-    images = image_tensor(annotated, rows)
-    grey = (
-        torch.zeros_like(images)
-        if guidance is None
-        else torch.from_numpy(load_arrays(guidance)["guidance"][rows])[:, None]
-    )
+    labelled = table.labelled[rows]
     training = TrainingData(
-        images=images,
-        guidance=grey,
-        masks=masks,
-        labelled=labelled,
+        images=pictures(annotated, rows),
+        guidance=(None if guidance is None else Pictures(load_arrays(guidance)["guidance"], rows)),
+        masks=label_maps(annotated, rows, labelled),
+        labelled=torch.from_numpy(labelled),
         classes=len(annotated.info.classes),
         t=t,
     )

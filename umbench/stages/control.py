@@ -5,29 +5,38 @@ from __future__ import annotations
 import numpy as np
 from umbench_metrics.degrade import degrade
 
-from umbench.data.annotated_set import AnnotatedSet, write_set
 from umbench.pipeline import Context
-from umbench.stages.artifacts import SET, image_tensor, load_set, load_split, save_arrays
+from umbench.stages.artifacts import (
+    PIXELS,
+    load_set,
+    load_split,
+    pictures,
+    pixel_rows,
+    save_arrays,
+    save_tables,
+)
+from umbench.stages.sample import to_grey
 
 
 def run(context: Context) -> None:
     """Params: control (`real`: held-out images; `degraded`: damaged test images), count, seed."""
     params = context.stage.params
     data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
-    if params["control"] == "real":
-        rows = table.spread(table.rows("validation"))[: params["count"]]
-        chosen = data.take(rows)
-    else:
-        test = table.spread(table.rows("test"))
-        rows = test[: params["count"]]
-        images = degrade(image_tensor(data, rows), params["seed"])[:, 0].numpy()
-        levels = 2**data.info.encoding.bits - 1
-        source = data.take(rows)
-        chosen = AnnotatedSet(
-            info=source.info,
-            images=np.round(images * levels).astype(data.images.dtype),
-            masks=source.masks,
-            table=source.table,
-        )
-    write_set(context.output / SET, chosen)
-    save_arrays(context.output, rows=rows)
+    split = "validation" if params["control"] == "real" else "test"
+    rows = table.spread(table.rows(split))[: params["count"]]
+    shapes = {"images": ((len(rows), *data.images.shape[1:]), data.images.dtype)}
+    if data.masks is not None:
+        shapes["masks"] = ((len(rows), *data.masks.shape[1:]), data.masks.dtype)
+    made = pixel_rows(context.scratch, shapes)
+    for chunk in made.missing():
+        images = data.images[rows[chunk]]
+        if params["control"] == "degraded":
+            seen = pictures(data, rows).batch(chunk)
+            damaged = degrade(seen, params["seed"], start=chunk.start)
+            images = to_grey(damaged, data.images.dtype)
+        masks = {} if data.masks is None else {"masks": data.masks[rows[chunk]]}
+        made.put(chunk, images=images, **masks)
+        context.progress(made.done, made.count, params["control"])
+    made.finish(context.output / PIXELS)
+    save_tables(context.output, data.info, data.table.iloc[rows])
+    save_arrays(context.output, rows=np.asarray(rows))

@@ -1,19 +1,29 @@
-"""Stage `folder`: read a set strictly and keep a copy that later edits cannot change."""
+"""Stage `folder`: read a set strictly, once, and keep what later edits cannot change."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from umbench.data.annotated_set import content_fingerprint, read_set, write_set
+import numpy as np
+
+from umbench.data.annotated_set import content_fingerprint, read_set
+from umbench.data.rows import Rows, Shapes
 from umbench.errors import InputError
 from umbench.pipeline import Context
-from umbench.stages.artifacts import SET
+from umbench.stages.artifacts import PIXELS, pixel_rows, save_tables
 
 
 def run(context: Context) -> None:
     """Params: fingerprint of the content; local: path of the folder."""
     path = Path(context.stage.local["path"])
-    data = read_set(path)
+    kept: list[Rows] = []
+
+    def allocate(shapes: Shapes) -> dict[str, np.ndarray]:
+        kept.append(pixel_rows(context.scratch, shapes))
+        return kept[0].arrays
+
+    data = read_set(path, allocate)
     if content_fingerprint(path) != context.stage.params["fingerprint"]:
         raise InputError(f"{path}: changed while it was read; run the same command again")
-    write_set(context.output / SET, data)
+    save_tables(context.output, data.info, data.table)
+    kept[0].settle(context.output / PIXELS)

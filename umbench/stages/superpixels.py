@@ -1,27 +1,60 @@
-"""Stage `superpixels`: segment every image; depends on image, algorithm and count only."""
+"""Stage `superpixels`: segment every image; depends on image, algorithm and its parameters only."""
 
 from __future__ import annotations
 
-import numpy as np
-from umbench_baselines.guidance.superpixels import superpixels
-from umbench_baselines.guidance.unsupervised_mask import superpixel_means
+import os
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+from umbench_baselines.guidance.superpixels import segment
+
+from umbench.data.annotated_set import AnnotatedSet
+from umbench.errors import InputError
 from umbench.pipeline import Context
-from umbench.stages.artifacts import load_set, save_arrays
+from umbench.stages.artifacts import ARRAYS, load_set, pixel_rows
+
+MOST = np.iinfo(np.uint16).max + 1
 
 
 def run(context: Context) -> dict[str, float]:
-    """Params: algorithm, count (per tile), compactness (on the scale 0..255)."""
+    """Params: algorithm, count (asked for, per tile), compactness (on the scale 0..255).
+
+    Writes labels (N, H, W) uint16; goes on from what a kill left.
+    """
     params = context.stage.params
     data = load_set(context.inputs["data"])
-    images = np.round(data.unit() * 255).astype(np.uint8)
-    labels = superpixels(
-        images,
-        algorithm=params["algorithm"],
-        count=params["count"],
-        compactness=params["compactness"],
-        layout=data.info.layout,
-        progress=context.progress,
-    )
-    save_arrays(context.output, labels=labels, means=superpixel_means(images, labels))
-    return {"superpixels_per_image": float(labels.reshape(len(labels), -1).max(axis=1).mean() + 1)}
+    rows = pixel_rows(context.scratch, {"labels": (data.images.shape, np.dtype(np.uint16))})
+
+    def labels(row: int) -> np.ndarray:
+        found = segment(
+            grey(data, row), params["algorithm"], params["count"], params["compactness"],
+            data.info.layout,
+        )  # fmt: skip
+        if found.max() >= MOST:
+            raise InputError(
+                f"guidance.count: {params['algorithm']} made {found.max() + 1} superpixels of one "
+                f"image, but at most {MOST} are kept; ask for fewer"
+            )
+        return found.astype(np.uint16)
+
+    # segmentation leaves the interpreter's lock, so threads do
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for chunk in rows.missing():
+            made = threads.map(labels, range(chunk.start, chunk.stop))
+            rows.put(chunk, labels=np.stack(list(made)))
+            context.progress(rows.done, rows.count, "superpixels")
+    counts = [int(image.max()) + 1 for image in rows.arrays["labels"]]
+    rows.finish(context.output / ARRAYS)
+    tiles = int(np.prod(data.info.layout or (1, 1)))
+    return {
+        "superpixels_asked": params["count"] * tiles,
+        "superpixels_per_image": float(np.mean(counts)),
+    }
+
+
+def grey(data: AnnotatedSet, row: int) -> np.ndarray:
+    """One image on the scale 0 to 255, (H, W) uint8."""
+    image = np.asarray(data.images[row])
+    if image.dtype == np.uint8:
+        return image
+    return np.round(image.astype(np.float32) / np.iinfo(image.dtype).max * 255).astype(np.uint8)

@@ -1,7 +1,19 @@
 """The phantom: a procedural chest CT in HU, drawn by this project, deterministic by seed."""
 
-from umbench.data.phantom.phantom_set import make_phantom_set
+from umbench.data.phantom.phantom_set import (
+    describe_phantom_set,
+    draw_subject,
+    make_phantom_set,
+)
 from umbench.data.phantom.subjects import Subject, make_subject
 from umbench.data.phantom.volume import Volume, make_volume
 
-__all__ = ["Subject", "Volume", "make_phantom_set", "make_subject", "make_volume"]
+__all__ = [
+    "Subject",
+    "Volume",
+    "describe_phantom_set",
+    "draw_subject",
+    "make_phantom_set",
+    "make_subject",
+    "make_volume",
+]

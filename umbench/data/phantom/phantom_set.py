@@ -14,6 +14,7 @@ from umbench.data.phantom.volume import grow_tree, lung_shares, make_slice
 
 if TYPE_CHECKING:
     from umbench.data.annotated_set import AnnotatedSet
+    from umbench.data.set_info import SetInfo
 
 WINDOW = (-1500.0, 100.0)
 CLASSES = {0: "background", 1: "lung", 2: "lesion"}
@@ -31,20 +32,28 @@ def make_phantom_set(
 
     Adding subjects changes none that were there. Only the slices that a montage takes are drawn.
     """
-    from umbench.data.annotated_set import AnnotatedSet, Encoding, SetInfo
+    from umbench.data.annotated_set import AnnotatedSet
 
-    images, masks = [], []
-    rows: list[dict[str, object]] = []
+    drawn = []
     for number in range(subjects):
-        subject = make_subject(number, seed)
-        tree, shares = grow_tree(subject), lung_shares(subject, SLICES)
-        for index in range(montages):
-            image, mask = _montage(subject, size, tree, shares, index)
-            images.append(image)
-            masks.append(mask)
-            rows.append(_row(subject, len(rows)))
+        drawn.append(draw_subject(number, size, seed, montages))
         if progress is not None:
             progress(number + 1, subjects, "subjects")
+    images, masks = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    info, table = describe_phantom_set(subjects, seed, montages)
+    return AnnotatedSet(info, images, masks, table)
+
+
+def describe_phantom_set(
+    subjects: int, seed: int, montages: int = 1
+) -> tuple[SetInfo, pd.DataFrame]:
+    """All of the set but its pictures."""
+    from umbench.data.annotated_set import Encoding, SetInfo
+
+    people = [make_subject(number, seed) for number in range(subjects)]
+    rows = [
+        _row(subject, subject.number * montages + k) for subject in people for k in range(montages)
+    ]
     info = SetInfo(
         name=f"phantom (seed {seed})",
         encoding=Encoding(8, WINDOW, "HU"),
@@ -53,7 +62,18 @@ def make_phantom_set(
         spacing=None,
         provenance={"made by": "umbench phantom", "seed": seed, "subjects": subjects},
     )
-    return AnnotatedSet(info, np.stack(images), np.stack(masks), pd.DataFrame(rows))
+    return info, pd.DataFrame(rows)
+
+
+def draw_subject(
+    number: int, size: int, seed: int, montages: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """One subject's montages and their masks, both (montages, size, size) uint8."""
+    subject = make_subject(number, seed)
+    tree, shares = grow_tree(subject), lung_shares(subject, SLICES)
+    made = [_montage(subject, size, tree, shares, index) for index in range(montages)]
+    images, masks = (np.stack(parts) for parts in zip(*made, strict=True))
+    return images, masks
 
 
 def _montage(
