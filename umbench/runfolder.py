@@ -68,6 +68,7 @@ def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
                 "seconds",
                 "device",
                 "peak_memory_mib",
+                "peak_memory_of_all_processes_mib",
                 "peak_gpu_memory_mib",
                 "measured",
             )

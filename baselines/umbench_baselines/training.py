@@ -33,8 +33,8 @@ class TrainingRun:
 
     folder: checkpoints (and TensorBoard files where that extra is installed); survives a kill.
     seed: all randomness follows from it. precision: "no" or "bf16". checkpoint_seconds: least
-    time between checkpoints; more where saving takes more than a 20th of it. preview_steps: steps between sample grids. progress: called as
-    `progress(done, total, text)` after every step.
+    time between checkpoints; more where saving takes over a 20th of the time. preview_steps: steps
+    between sample grids. progress: called as `progress(done, total, text)` after every step.
     """
 
     folder: Path
@@ -222,11 +222,11 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> int:
     One that cannot be read, or is of other networks, is passed over with a warning: the one
     before serves then, or training begins anew.
     """
+    there = [folder / name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
+    if not there:
+        return 0
     initial = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
-    for name in (CHECKPOINT, PREVIOUS):
-        path = folder / name
-        if not path.exists():
-            continue
+    for path in there:
         try:
             # Parts take what they load to their device; what Adam keeps on the CPU stays there.
             state = torch.load(path, map_location="cpu", weights_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 from umbench.engine.keys import stage_keys
 from umbench.engine.kinds import Kind
+from umbench.engine.memory import PeakMemory
 from umbench.engine.status import facts, remember
 from umbench.pipeline import Context, Plan, Progress, Stage
 from umbench.store import Store
@@ -142,23 +144,21 @@ def _make(
 
     def fill(folder: Path) -> dict[str, Any]:
         context = Context(stage, inputs, folder, scratch, progress)
-        measured = kinds[stage.kind].function()(context) or {}
+        with PeakMemory() as peak:
+            measured = kinds[stage.kind].function()(context) or {}
         if (scratch / CURVES).is_dir():
             shutil.copytree(scratch / CURVES, folder / CURVES)
         seconds = round(time.monotonic() - started, 3)
-        return {"measured": measured, "seconds": seconds, **machine_facts()}
+        return {"measured": measured, "seconds": seconds, **machine_facts(peak)}
 
     store.write(key, fill, facts(stage, keys, kinds))
 
 
-def machine_facts() -> dict[str, Any]:
-    """Device, threads and peak memory (MiB) of this process so far; of the GPU too."""
-    import resource
-    import sys
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    found: dict[str, Any] = {"device": "cpu", "peak_memory_mib": round(peak)}
+def machine_facts(peak: PeakMemory) -> dict[str, Any]:
+    """Device, threads and peak memory (MiB), maps of files left out; of the GPU too."""
+    found: dict[str, Any] = {"device": "cpu", "peak_memory_mib": round(peak.largest)}
+    if peak.all > peak.largest:
+        found["peak_memory_of_all_processes_mib"] = round(peak.all)
     torch = sys.modules.get("torch")
     if torch is not None:
         found["threads"] = torch.get_num_threads()
