@@ -60,7 +60,7 @@ def family(process: int) -> list[int]:
 
 
 def private_mib(process: int) -> float:
-    """Memory of a process that is no file's, MiB; of this process at its peak where /proc is not."""
+    """MiB of a process that are no file's; without /proc, what this process held at its peak."""
     try:
         text = Path(f"/proc/{process}/status").read_text()
     except OSError:
