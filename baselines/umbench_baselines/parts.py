@@ -275,7 +275,8 @@ class Sampler:
             return torch.arange(self.count)
         from umbench_baselines.datasetgan import keep
 
-        return keep(doubt, self.count)
+        kept: Tensor = keep(doubt, self.count)
+        return kept
 
 
 def draw_conditions(

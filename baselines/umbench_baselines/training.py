@@ -248,8 +248,9 @@ class Interval:
         self.least, self.cost, self.last = least_seconds, 0.0, time.monotonic()
 
     def due(self) -> bool:
-        """Whether enough time has passed since the last save."""
-        return time.monotonic() - self.last > max(self.least, 19 * self.cost)
+        """Whether enough time has passed since the last save; always where no least is set."""
+        passed = time.monotonic() - self.last
+        return self.least <= 0 or passed > max(self.least, 20 * self.cost)
 
     def save(self, save: Callable[[], None]) -> None:
         """Call `save` and learn what it costs."""

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from umbench_baselines.contracts import TrainingData
+from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
 from umbench_baselines.launch import Progress, device_processes, launch
 from umbench_baselines.parts import Saved, TrainPart, train_part
 from umbench_baselines.segmenter import PRESETS, build_segmenter
@@ -50,9 +51,10 @@ def discs(labelled: int) -> TrainingData:
     distance = (grid[None, :, None] - centres[:, 0, None, None]) ** 2
     distance = distance + (grid[None, None, :] - centres[:, 1, None, None]) ** 2
     masks = (distance < 0.2).long()
-    images = 0.2 + 0.6 * masks[:, None].float()
-    guidance = (images * 5).floor() * 51
-    return TrainingData(images, guidance, masks, torch.arange(12) < labelled, classes=2, t=51)
+    grey = (51 + 153 * masks).to(torch.uint8).numpy()
+    known = torch.arange(12) < labelled
+    maps = LabelMaps(masks.numpy().astype("uint8"), np.arange(12), (0, 1), known.numpy())
+    return TrainingData(Pictures.of(grey), Pictures.of(grey), maps, known, classes=2, t=51)
 
 
 def digest(model: nn.Module) -> str:
@@ -201,12 +203,15 @@ def test_stages_train_in_several_processes(tmp_path: Path, monkeypatch: pytest.M
 
     make("data", phantom, subjects=8, size=64, seed=1, montages=1)
     make("split", split, splits={"train": 4, "validation": 2, "test": 2}, labelled=4, seed=0)
-    made = make("segmenter", segment, preset="quick", seed=0, scale=0.02)
+    made = make(
+        "segmenter", segment, preset="quick", seed=0, scale=0.02, precision="no", pairs=None,
+        count=4,
+    )  # fmt: skip
     assert made == {"processes": 2}
     assert (tmp_path / "segmenter/dice.csv").read_text().count("\n") > 2
     made = make(
         "g1", train, part="g1-masks", preset="quick", seed=0, scale=0.01, precision="bf16",
-        untrained=False, t=0, options={},
+        untrained=False, t=0, options={}, perceptual=None,
     )  # fmt: skip
     assert made == {"processes": 2}
     assert {path.name for path in (tmp_path / "g1").iterdir()} == {

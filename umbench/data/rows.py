@@ -10,16 +10,17 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-CODES = {
+CODES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("<u1"), "U16": np.dtype("<u2"), "U32": np.dtype("<u4"), "I32": np.dtype("<i4"),
     "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "BOOL": np.dtype("?"),
 }  # fmt: skip
 NAMES = {kind: code for code, kind in CODES.items()}
 ALIGNMENT = 64
-Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype]]
+Shapes = Mapping[str, tuple[tuple[int, ...], "np.dtype[Any]"]]
 """Name of an array -> its whole shape, rows first, and its type."""
 
 
