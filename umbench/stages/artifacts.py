@@ -12,7 +12,7 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from umbench_baselines.contracts import TrainingData
+    from umbench_baselines.contracts import Pictures, TrainingData
 
     from umbench.data.annotated_set import AnnotatedSet
 
@@ -105,6 +105,13 @@ def load_set(folder: Path) -> AnnotatedSet:
     from umbench.data.annotated_set import read_set
 
     return read_set(folder / SET)
+
+
+def pictures(data: AnnotatedSet, rows: np.ndarray | None = None) -> Pictures:
+    """The set's images, or some rows of them, as they are stored."""
+    from umbench_baselines.contracts import Pictures
+
+    return Pictures(data.images, np.arange(len(data)) if rows is None else rows)
 
 
 def image_tensor(data: AnnotatedSet, rows: np.ndarray | None = None) -> Tensor:
