@@ -49,16 +49,17 @@ def make(
 ) -> None:
     """What each process does: every so manieth chunk of every fold that is not there yet."""
     devices = Devices()
-    accelerator = devices.accelerator
+    place, world = devices.accelerator.process_index, devices.accelerator.num_processes
     networks, images = _networks(stage, inputs), chosen_images(stage.params, inputs)
     rows = fold_rows(len(images), len(networks), reference=stage.params["reference"])
     if devices.main:  # an empty folder is begun by one process alone
         _open(stage, scratch, networks, rows)
         save_json(output / "extractor.json", [_facts(network) for network in networks])
-    accelerator.wait_for_everyone()
+    devices.accelerator.wait_for_everyone()
     parts = _open(stage, scratch, networks, rows)
     for fold, part in enumerate(parts):
-        for chunk in part.missing(accelerator.process_index, accelerator.num_processes):
+        # turned by one in every fold, so that odd chunks are not always the same one's
+        for chunk in part.missing((place + fold) % world, world):
             mine = rows[fold][chunk]
             batch = images.batch(mine)
             part.put(
