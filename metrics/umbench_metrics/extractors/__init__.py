@@ -23,7 +23,7 @@ class Extractor(Protocol):
     """Images (N, 1, H, W) float32 in [0, 1] to features (N, dim) float32.
 
     fingerprint: SHA-256 over weights, preprocessing and dtype; values of different fingerprints
-    are not compared.
+    are not compared. One may also have a `device`, on which it then gets its images.
     """
 
     name: str
