@@ -3,10 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Images(Protocol):
+    """A set of images that is never held whole: what is asked for is converted."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def batch(self, rows: np.ndarray) -> Tensor:
+        """Images (n, 1, H, W) float32 in [0, 1] of row numbers (n,), in the order asked for."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several sets of images of one size, one after the other."""
+
+    parts: tuple[Images, ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    def batch(self, rows: np.ndarray) -> Tensor:
+        """See `Images`; IndexError for a row beyond the last."""
+        import torch
+
+        ends = np.cumsum([len(part) for part in self.parts])
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
+            raise IndexError(f"rows {rows.min()} .. {rows.max()} of {len(self)} images")
+        which = np.searchsorted(ends, rows, side="right")
+        found = [
+            (np.flatnonzero(which == k), part, ends[k] - len(part))
+            for k, part in enumerate(self.parts)
+        ]
+        pieces = [part.batch(rows[at] - start) for at, part, start in found]
+        order = np.concatenate([at for at, _, _ in found])
+        return torch.cat(pieces)[torch.from_numpy(np.argsort(order))]
 
 
 def check_images(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from umbench_metrics import extractors
 from umbench_metrics.extractors import efficientnet_lite0, inception_v3
 from umbench_metrics.extractors.task import TaskConfig, TaskNetwork
 from umbench_metrics.features import extract
+from umbench_metrics.images import resize
 
 UNTRAINED = ("compact", "inception-v3")
 GOLDEN_AT = [71, 539, 608, 862, 1163]
@@ -145,22 +146,68 @@ def test_missing_and_wrong_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         extractors.load("inception-v3")
 
 
-def test_inception_on_any_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def random_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+    """The real architecture with random weights, where the pinned weights would be."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = tmp_path / inception_v3.FILE
     # the constructor insists on a file: hand it the state of an untrained network
-    monkeypatch.setattr(torch, "load", lambda *_, **__: {})
-    monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda *_, **__: None)
-    torch.manual_seed(0)
-    theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", lambda *_, **__: {})
+        patched.setattr(torch.nn.Module, "load_state_dict", lambda *_, **__: None)
+        torch.manual_seed(0)
+        theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
     torch.save(theirs.state_dict(), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setattr(inception_v3, "SHA256", digest)
     monkeypatch.setenv(inception_v3.WEIGHTS_VARIABLE, str(tmp_path))
-    network = extractors.load("inception-v3")
-    features = extract(network, pictures(2, 64), 64, batch=1)
-    assert features.shape == (2, 2048)
-    assert np.isfinite(features).all()
-    assert len(network.fingerprint) == 64
+    return theirs
+
+
+def test_inception_sees_a_fixed_or_the_native_size(random_inception: torch.nn.Module) -> None:
+    fixed, native = extractors.load("inception-v3"), extractors.load("inception-v3", "native")
+    assert (fixed.name, native.name) == ("inception-v3", "inception-v3-native")
+    assert fixed.fingerprint == extractors.load("inception-v3", "fixed").fingerprint
+    assert fixed.fingerprint != native.fingerprint
+    assert "fixed" in fixed.backbone and "native" in native.backbone
+
+    grey = (pictures(1, 128) * 255).round().to(torch.uint8).repeat(1, 3, 1, 1)
+    as_published = random_inception(grey)[0].numpy()
+    np.testing.assert_allclose(extract(fixed, pictures(1, 128), 128), as_published, rtol=1e-4)
+
+    def distance(size: int) -> float:
+        one, other = (extract(network, pictures(1, 299), size) for network in (fixed, native))
+        assert one.shape == other.shape == (1, 2048)
+        return float(np.abs(one - other).max() / one.std())
+
+    assert distance(299) < 1e-4  # nothing is left to resize
+    assert distance(128) > 0.1
+    small = extract(native, pictures(1, 299), 64)
+    np.testing.assert_array_equal(small, native(resize(resize(pictures(1, 299), 64), 75)).numpy())
+
+
+def test_only_inception_has_a_choice_of_input() -> None:
+    assert extractors.inputs("inception-v3") == ("fixed", "native")
+    for name in ("efficientnet-lite0", "sex", "unheard-of"):
+        assert extractors.inputs(name) == ()
+    with pytest.raises(
+        ValueError, match=r"^extractor efficientnet-lite0: input is 'native'; it .*out$"
+    ):
+        extractors.load("efficientnet-lite0", "native")
+
+
+def test_a_wrong_input_is_named(random_inception: torch.nn.Module) -> None:
+    with pytest.raises(ValueError, match="inception-v3: input is 'big'; use fixed or native"):
+        extractors.load("inception-v3", "big")
+
+
+def test_images_are_resized_where_the_extractor_computes() -> None:
+    class Elsewhere:
+        name, dim, fingerprint, device = "elsewhere", 1, "0" * 64, torch.device("meta")
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.device == self.device and images.shape[-1] == 4
+            return torch.ones(len(images), 1)
+
+    assert extract(Elsewhere(), torch.ones(2, 1, 8, 8), 4).tolist() == [[1.0], [1.0]]

@@ -1,11 +1,13 @@
 """Dice, normalisation, variety, images and the degraded control."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from umbench_metrics.degrade import degrade
-from umbench_metrics.images import check_images, fingerprint_images, resize
+from umbench_metrics.degrade import Degraded, degrade
+from umbench_metrics.images import Joined, check_images, fingerprint_images, resize
 from umbench_metrics.overlap import dice
 from umbench_metrics.panel import Observation, normalise
 from umbench_metrics.variety import feature_std
@@ -47,6 +49,24 @@ def test_dice_errors() -> None:
         dice(masks, masks[:, :1], 4)
     with pytest.raises(ValueError, match=r"predicted.*0 \.\. 2"):
         dice(masks, masks * 0, 3)
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Images of 8 px whose value says which they are; notes what is asked of them."""
+
+    start: int
+    count: int
+    asked: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, rows: np.ndarray) -> torch.Tensor:
+        self.asked.extend(rows.tolist())
+        assert (rows < self.count).all()
+        values = torch.from_numpy((self.start + rows) / 100).float()
+        return values[:, None, None, None].expand(-1, 1, 8, 8)
 
 
 def scores() -> pd.DataFrame:
@@ -133,3 +153,39 @@ def test_degrade() -> None:
     assert white.median() == pytest.approx(0.75, abs=0.01)
     with pytest.raises(ValueError, match="multiples of 8"):
         degrade(torch.rand(1, 1, 20, 20))
+
+
+def test_damage_follows_from_seed_and_row_number_alone() -> None:
+    images = torch.rand(5, 1, 16, 16)
+    whole = degrade(images, seed=1)
+    assert torch.equal(torch.cat([degrade(images[:2], 1), degrade(images[2:], 1, start=2)]), whole)
+    assert not torch.equal(degrade(images[2:], 1), whole[2:])
+    same = degrade(images[:1].repeat(3, 1, 1, 1), seed=1)
+    assert not torch.equal(same[0], same[1])
+    noise = [degrade(torch.full((1, 1, 64, 64), 0.5), 1, row).flatten() for row in range(8)]
+    assert torch.corrcoef(torch.stack(noise)).fill_diagonal_(0).abs().max() < 0.1
+
+
+def test_damaged_when_asked_for() -> None:
+    source = Numbered(0, 50)
+    view = Degraded(source, seed=3)
+    assert len(view) == 50
+    rows = np.array([40, 7, 7])
+    some = view.batch(rows)
+    assert source.asked == [40, 7, 7]
+    for image, row in zip(some, rows, strict=True):
+        assert torch.equal(image, degrade(Numbered(0, 50).batch(np.array([row])), 3, row)[0])
+    assert view.batch(np.arange(0)).shape == (0, 1, 8, 8)
+
+
+def test_joined_images_come_in_the_order_asked_for() -> None:
+    parts = (Numbered(0, 3), Numbered(3, 0), Numbered(3, 4), Numbered(7, 2))
+    joined = Joined(parts)
+    assert len(joined) == 9
+    rows = np.array([8, 0, 3, 2, 6, 0])
+    values = joined.batch(rows)[:, 0, 0, 0] * 100
+    assert values.round().tolist() == rows.tolist()
+    assert [part.asked for part in parts] == [[0, 2, 0], [], [0, 3], [1]]
+    assert joined.batch(np.arange(0)).shape == (0, 1, 8, 8)
+    with pytest.raises(IndexError, match=r"rows 0 \.\. 9 of 9 images"):
+        joined.batch(np.array([0, 9]))

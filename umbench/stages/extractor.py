@@ -2,104 +2,153 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
-from umbench_metrics.degrade import degrade
+from umbench_baselines.launch import device_processes, launch
+from umbench_baselines.training import Devices, TrainingRun, run_loop
+from umbench_metrics.degrade import Degraded
 from umbench_metrics.extractors.task import age_group, preset, save_task, train_task
+from umbench_metrics.images import Images, Joined
 
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.errors import NotMeasuredError
-from umbench.pipeline import Context
-from umbench.stages.artifacts import SplitTable, image_tensor, load_set, load_split
+from umbench.pipeline import Context, Progress, Stage
+from umbench.stages.artifacts import SplitTable, load_set, load_split, pictures
 
 FOLDS = 2
 
+Examples = tuple[Images, torch.Tensor]
+"""Images and their class numbers (N,), -1 where unknown."""
+
+
+class DeviceLoop(Devices):
+    """The training loop of all networks, as a task network's training asks for it."""
+
+    def __init__(self, training: TrainingRun) -> None:
+        super().__init__(training.precision)
+        self.training = training
+
+    def run(
+        self,
+        parts: Mapping[str, Any],
+        total: int,
+        step: Callable[[int], Mapping[str, torch.Tensor | float]],
+        label: str,
+    ) -> None:
+        """See `umbench_metrics.extractors.task.Loop`."""
+        run_loop(parts, total, step, self.training, self, label=label)
+
 
 def run(context: Context) -> dict[str, float]:
-    """Params: task, preset, seed and, for source, sources and fold.
+    """Params: task, preset, scale, seed, precision and, for source, sources and fold.
 
     A `source` network of fold k never sees synthetic images whose number modulo 2 is k, and no
     real image outside train, so that every image can be scored by a network that did not see it.
     """
-    params = context.stage.params
-    data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
-    if params["task"] == "source":
-        images, targets, held_images, held_targets, seen = source_task(context, data, table)
-        classes = len(params["sources"]) + 1
-    else:
-        images, targets, seen = subject_task(params["task"], data, table.rows("train"))
-        held_images, held_targets, _ = subject_task(params["task"], data, table.rows("validation"))
-        classes = 2 if params["task"] == "sex" else 4
-    if int((targets >= 0).sum()) < 2 or len(torch.unique(targets[targets >= 0])) < 2:
+    processes = device_processes()
+    arguments = (context.stage, context.inputs, context.output, context.scratch)
+    launch(train, arguments, processes, context.progress)
+    record = json.loads((context.output / "task.json").read_text())
+    return {
+        "held_out_accuracy": record["accuracy"],
+        "n_held_out": record["n_held_out"],
+        "processes": processes,
+    }
+
+
+def train(
+    stage: Stage, inputs: Mapping[str, Path], output: Path, scratch: Path, progress: Progress
+) -> None:
+    """What each process does; the main one writes the trained network."""
+    params = stage.params
+    known, held_out, classes, seen = examples(params, inputs)
+    if len(torch.unique(known[1][known[1] >= 0])) < 2:
         raise NotMeasuredError(
             f"extractor {params['task']}: the train split knows fewer than two classes; leave it "
             "out of panel.extractors"
         )
+    training = TrainingRun(
+        folder=scratch, seed=params["seed"], precision=params["precision"], progress=progress
+    )
+    loop = DeviceLoop(training)
     network = train_task(
-        images,
-        targets,
+        *known,
         classes,
         preset(params["preset"], seed=params["seed"], scale=params["scale"]),
-        held_out=(held_images, held_targets),
+        loop=loop,
+        held_out=held_out,
         trained_on=seen,
         name=params["task"],
-        folder=context.scratch,
-        progress=context.progress,
     )
-    save_task(network, context.output)
-    return {"held_out_accuracy": network.accuracy, "n_held_out": network.n_held_out}
+    if loop.main:
+        save_task(network, output)
 
 
-def subject_task(
-    task: str, data: AnnotatedSet, rows: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
-    """Images, class numbers (-1 = unknown) and the subjects seen."""
+def examples(
+    params: Mapping[str, Any], inputs: Mapping[str, Path]
+) -> tuple[Examples, Examples, int, tuple[str, ...]]:
+    """What a network is trained on and judged by, how many classes, and who was seen."""
+    data, table = load_set(inputs["data"]), load_split(inputs["split"])
+    if params["task"] == "source":
+        known, held_out = source_examples(params, inputs, data, table)
+        return known, held_out, len(params["sources"]) + 1, ("real", *params["sources"])
+    rows = table.rows("train")
+    known = subject_examples(params["task"], data, rows)
+    held_out = subject_examples(params["task"], data, table.rows("validation"))
+    subjects = tuple(sorted(set(data.table["subject"].iloc[rows])))
+    return known, held_out, 2 if params["task"] == "sex" else 4, subjects
+
+
+def subject_examples(task: str, data: AnnotatedSet, rows: np.ndarray) -> Examples:
+    """Images with what is known of their subjects."""
     table = data.table.iloc[rows]
     if task == "sex":
         targets = [{"F": 0, "M": 1}.get(str(value), -1) for value in table["sex"]]
     else:
         targets = [-1 if np.isnan(age) else age_group(age) for age in table["age"].astype(float)]
-    return image_tensor(data, rows), torch.tensor(targets), tuple(sorted(set(table["subject"])))
+    return pictures(data, rows), torch.tensor(targets)
 
 
-def source_task(
-    context: Context, data: AnnotatedSet, table: SplitTable
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, tuple[str, ...]]:
+def source_examples(
+    params: Mapping[str, Any], inputs: Mapping[str, Path], data: AnnotatedSet, table: SplitTable
+) -> tuple[Examples, Examples]:
     """Train and held-out images with their source: 0 is real, then the others in order.
 
     The controls are sources too, on the same terms as the entries: an extractor that knew the
     entries alone would find fault with them and see nothing strange in damaged images. What is
     damaged are train images, so that no network sees a test image in any form.
     """
-    params = context.stage.params
-    real = [image_tensor(data, table.rows(split)) for split in ("train", "validation")]
-    train, held = [real[0]], [real[1]]
+    real, held_real = (pictures(data, table.rows(split)) for split in ("train", "validation"))
+    known: list[Images] = [real]
+    held_out: list[Images] = [held_real]
     for source in params["sources"]:
         if source == "degraded":
-            train.append(degrade(real[0], seed=1))
-            held.append(degrade(real[1], seed=2))
-            continue
-        known, unseen = _folds(context, source, params["fold"])
-        train.append(known)
-        held.append(unseen)
-    labels = [torch.full((len(part),), k) for k, part in enumerate(train)]
-    held_labels = [torch.full((len(part),), k) for k, part in enumerate(held)]
-    return (
-        torch.cat(train),
-        torch.cat(labels),
-        torch.cat(held),
-        torch.cat(held_labels),
-        ("real", *params["sources"]),
-    )
+            known.append(Degraded(real, seed=1))
+            held_out.append(Degraded(held_real, seed=2))
+        else:
+            outside, inside = _folds(inputs, source, params["fold"])
+            known.append(outside)
+            held_out.append(inside)
+    return _labelled(known), _labelled(held_out)
 
 
-def _folds(context: Context, source: str, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _labelled(parts: list[Images]) -> Examples:
+    """All images, each with the number of its part."""
+    labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return Joined(tuple(parts)), torch.from_numpy(labels)
+
+
+def _folds(inputs: Mapping[str, Path], source: str, fold: int) -> tuple[Images, Images]:
     """A source's images outside and inside a fold; several samples may be one source."""
-    known, unseen = [], []
-    for role in sorted(context.inputs):
-        if role.startswith(f"samples {source}|"):
-            images = image_tensor(load_set(context.inputs[role]))
-            inside = np.arange(len(images)) % FOLDS == fold
-            known.append(images[~inside])
-            unseen.append(images[inside])
-    return torch.cat(known), torch.cat(unseen)
+    outside, inside = [], []
+    for role in sorted(role for role in inputs if role.startswith(f"samples {source}|")):
+        data = load_set(inputs[role])
+        rows = np.arange(len(data))
+        outside.append(pictures(data, rows[rows % FOLDS != fold]))
+        inside.append(pictures(data, rows[rows % FOLDS == fold]))
+    return Joined(tuple(outside)), Joined(tuple(inside))

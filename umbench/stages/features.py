@@ -2,65 +2,131 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from umbench_baselines.contracts import Pictures
+from umbench_baselines.launch import device_processes, launch
+from umbench_baselines.training import Devices
 from umbench_metrics.extractors import load
 from umbench_metrics.extractors.task import load_task
 from umbench_metrics.features import extract
 
-from umbench.pipeline import Context
-from umbench.stages.artifacts import image_tensor, load_set, load_split, save_arrays, save_json
+from umbench.data.rows import Rows, map_arrays, write_arrays
+from umbench.pipeline import Context, Progress, Stage
+from umbench.stages.artifacts import ARRAYS, load_set, load_split, pictures, save_json
 from umbench.stages.extractor import FOLDS
 
-if TYPE_CHECKING:
-    from torch import Tensor
+CHUNK = 64  # images; whole batches, so that nothing depends on where a run was cut
 
 
-def run(context: Context) -> None:
-    """Params: extractor, resolutions, count (null: all), reference (bool), split (or null).
+def run(context: Context) -> dict[str, int]:
+    """Params: extractor, input (or null), resolutions, count (null: all), reference (bool),
+    split (or null).
 
     Writes `<resolution>/<fold>` (n, dim) float32 and `rows/<fold>`. A cross-fitted extractor has
     one network per fold: images that a network may have seen are scored by the other one; the
     reference, which no network saw, is scored by every one.
     """
-    params = context.stage.params
-    images = _images(context)
-    networks = _networks(context)
+    stage, inputs = context.stage, context.inputs
+    folds = max(1, len(_trained(inputs)))
+    images = chosen_images(stage.params, inputs)
+    chunks = folds * -(-len(images) // CHUNK)
+    processes = max(1, min(device_processes(), chunks))
+    arguments = (stage, inputs, context.output, context.scratch)
+    launch(make, arguments, processes, context.progress)
     arrays: dict[str, np.ndarray] = {}
-    total = len(networks) * len(params["resolutions"])
-    for fold, network in enumerate(networks):
-        rows = np.arange(len(images))
-        if len(networks) > 1 and not params["reference"]:
-            rows = rows[rows % FOLDS == fold]
-        arrays[f"rows/{fold}"] = rows
-        for index, resolution in enumerate(params["resolutions"]):
-            arrays[f"{resolution}/{fold}"] = extract(network, images[rows], resolution)
-            context.progress(fold * len(params["resolutions"]) + index + 1, total, "features")
-    save_arrays(context.output, **arrays)
-    save_json(context.output / "extractor.json", [_facts(network) for network in networks])
+    for fold in range(folds):
+        arrays |= map_arrays(context.scratch / f"fold-{fold}.safetensors")
+    write_arrays(context.output / ARRAYS, arrays)
+    return {"processes": processes}
 
 
-def _images(context: Context) -> Tensor:
-    params = context.stage.params
-    data = load_set(context.inputs["images"])
-    if params["split"] is None:
-        return image_tensor(data)[: params["count"]]
-    rows = load_split(context.inputs["split"]).rows(params["split"])
-    return image_tensor(data, rows[: params["count"]])
+def make(
+    stage: Stage, inputs: Mapping[str, Path], output: Path, scratch: Path, progress: Progress
+) -> None:
+    """What each process does: every so manieth chunk of every fold that is not there yet."""
+    devices = Devices()
+    place, world = devices.accelerator.process_index, devices.accelerator.num_processes
+    networks, images = _networks(stage, inputs), chosen_images(stage.params, inputs)
+    rows = fold_rows(len(images), len(networks), reference=stage.params["reference"])
+    if devices.main:  # an empty folder is begun by one process alone
+        _open(stage, scratch, networks, rows)
+        save_json(output / "extractor.json", [_facts(network) for network in networks])
+    devices.accelerator.wait_for_everyone()
+    parts = _open(stage, scratch, networks, rows)
+    for fold, part in enumerate(parts):
+        # turned by one in every fold, so that odd chunks are not always the same one's
+        for chunk in part.missing((place + fold) % world, world):
+            mine = rows[fold][chunk]
+            batch = images.batch(mine)
+            part.put(
+                chunk,
+                **{f"rows/{fold}": mine},
+                **{
+                    f"{resolution}/{fold}": extract(networks[fold], batch, resolution)
+                    for resolution in stage.params["resolutions"]
+                },
+            )
+            left = sum(len(p.missing()) for p in parts)
+            total = sum(len(p.chunks) for p in parts)
+            progress(total - left, total, "features")
 
 
-def _networks(context: Context) -> list[Any]:
-    trained = sorted(role for role in context.inputs if role.startswith("network"))
+def chosen_images(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> Pictures:
+    """The first `count` images of the set, or of one of its splits."""
+    data = load_set(inputs["images"])
+    split = params["split"]
+    rows = np.arange(len(data)) if split is None else load_split(inputs["split"]).rows(split)
+    return pictures(data, rows[: params["count"]])
+
+
+def fold_rows(count: int, networks: int, *, reference: bool) -> list[np.ndarray]:
+    """Of `count` images, the numbers of those that each network scores."""
+    rows = np.arange(count)
+    if networks == 1 or reference:
+        return [rows] * networks
+    return [rows[rows % FOLDS == fold] for fold in range(networks)]
+
+
+def _open(stage: Stage, scratch: Path, networks: list[Any], rows: list[np.ndarray]) -> list[Rows]:
+    """The arrays of every fold as far as they are filled."""
+    return [
+        Rows(
+            scratch,
+            {
+                f"rows/{fold}": ((len(rows[fold]),), np.dtype(np.int64)),
+                **{
+                    f"{resolution}/{fold}": ((len(rows[fold]), network.dim), np.dtype(np.float32))
+                    for resolution in stage.params["resolutions"]
+                },
+            },
+            CHUNK,
+            name=f"fold-{fold}",
+        )
+        for fold, network in enumerate(networks)
+    ]
+
+
+def _trained(inputs: Mapping[str, Path]) -> list[str]:
+    """Roles of the networks that were trained for this, one per fold, in order."""
+    return sorted(role for role in inputs if role.startswith("network"))
+
+
+def _networks(stage: Stage, inputs: Mapping[str, Path]) -> list[Any]:
+    trained = _trained(inputs)
     if not trained:
-        return [load(context.stage.params["extractor"])]
-    return [load_task(context.inputs[role]) for role in trained]
+        return [load(stage.params["extractor"], stage.params["input"])]
+    return [load_task(inputs[role]) for role in trained]
 
 
 def _facts(network: Any) -> dict[str, object]:
     flag = "" if getattr(network, "better_than_chance", True) else "no better than chance"
     return {
         "name": network.name,
+        "input": getattr(network, "input", None),
         "backbone": getattr(network, "backbone", network.name),
         "dim": network.dim,
         "fingerprint": network.fingerprint,

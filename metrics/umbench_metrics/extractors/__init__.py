@@ -23,7 +23,7 @@ class Extractor(Protocol):
     """Images (N, 1, H, W) float32 in [0, 1] to features (N, dim) float32.
 
     fingerprint: SHA-256 over weights, preprocessing and dtype; values of different fingerprints
-    are not compared.
+    are not compared. One may also have a `device`, on which it then gets its images.
     """
 
     name: str
@@ -49,15 +49,37 @@ def available(name: str) -> tuple[bool, str]:
     return False, f"no extractor called {name!r}"
 
 
-def load(name: str) -> Extractor:
-    """The extractor called `name`; ValueError says what is missing."""
+def inputs(name: str) -> tuple[str, ...]:
+    """In what forms the extractor called `name` takes images, the default first; () where in one.
+
+    >>> inputs("inception-v3"), inputs("efficientnet-lite0")
+    (('fixed', 'native'), ())
+    """
+    if name not in BUILT_IN:
+        return ()
+    modes: tuple[str, ...] = getattr(importlib.import_module(BUILT_IN[name]), "INPUTS", ())
+    return modes
+
+
+def load(name: str, input: str | None = None) -> Extractor:
+    """The extractor called `name`; ValueError says what is missing.
+
+    input: one of `inputs(name)`, None for the first of them; None where there is no choice.
+    """
     ready, remark = available(name)
     if not ready:
         near = difflib.get_close_matches(name, names(), 1)
         hint = f"; did you mean {near[0]!r}?" if near and near[0] != name else ""
         raise ValueError(f"extractor {name}: {remark}{hint}")
+    modes = inputs(name)
+    if input is not None and input not in modes:
+        choice = (
+            f"use {' or '.join(modes)}" if modes else "it takes images in one form; leave it out"
+        )
+        raise ValueError(f"extractor {name}: input is {input!r}; {choice}")
     if name in BUILT_IN:
-        extractor: Extractor = importlib.import_module(BUILT_IN[name]).load()
+        module = importlib.import_module(BUILT_IN[name])
+        extractor: Extractor = module.load(input or modes[0]) if modes else module.load()
         return extractor
     point = next(p for p in entry_points(group=ENTRY_POINTS) if p.name == name)
     plugged: Extractor = point.load()()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NAME, DIM = "inception-v3", 2048
+INPUTS = ("fixed", "native")
+MINIMUM = 75  # px; below, one of the later layers would be left without a pixel
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WEIGHTS_VARIABLE = "UMBENCH_WEIGHTS"
@@ -44,11 +46,16 @@ def available() -> tuple[bool, str]:
 
 
 class InceptionV3:
-    """The 2048 pooled features of the FID network at its fixed input of 299 px."""
+    """The 2048 pooled features of the FID network.
 
-    name, dim, backbone = NAME, DIM, "inception-v3 (FID)"
+    input: `fixed`, as for published values: every image is resized to 299 px as TensorFlow did,
+    so that resolutions differ by what is lost before. `native`: the network sees the image at the
+    size that it has, at least 75 px (smaller ones are resized to that).
+    """
 
-    def __init__(self, path: Path) -> None:
+    dim = DIM
+
+    def __init__(self, path: Path, input: str = "fixed") -> None:
         import torch
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -56,26 +63,47 @@ class InceptionV3:
 
         # torch-fidelity unpickles the file freely, so nothing but the pinned one may reach it
         check_sha256(path, SHA256)
+        self.input = input
+        self.name = NAME if input == "fixed" else f"{NAME}-{input}"
+        self.backbone = f"inception-v3 (FID, {input} input)"
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network: Any = FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
         ).to(self.device)
-        contract = f"{SHA256}|grey x 3|uint8|299 TF-bilinear|float32"
+        size = {"fixed": "299 TF-bilinear", "native": f"native size from {MINIMUM}"}[input]
+        contract = f"{SHA256}|grey x 3|uint8|{size}|float32"
         self.fingerprint = hashlib.sha256(contract.encode()).hexdigest()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (N, 2048) of images (N, 1, H, W) in [0, 1]; rounded to 8 bits as usual."""
         import torch
 
+        from umbench_metrics.images import resize
+
         with torch.inference_mode():
-            bytes_ = (images * 255).round().to(torch.uint8).repeat(1, 3, 1, 1)
-            features: Tensor = self.network(bytes_.to(self.device))[0]
+            if self.input == "native" and min(images.shape[-2:]) < MINIMUM:
+                images = resize(images, MINIMUM)
+            bytes_ = (images * 255).round().to(torch.uint8).repeat(1, 3, 1, 1).to(self.device)
+            features: Tensor = (
+                self.network(bytes_)[0]
+                if self.input == "fixed"
+                else _unresized(self.network, bytes_)
+            )
         return features
 
 
-def load() -> InceptionV3:
+def _unresized(network: Any, bytes_: Tensor) -> Tensor:
+    """What torch-fidelity's `forward` does, without its resize: the layers in their order."""
+    values = (bytes_.float() - 128) / 128
+    for name, layer in network.named_children():
+        if name != "fc":
+            values = layer(values)
+    return values.flatten(1)
+
+
+def load(input: str = "fixed") -> InceptionV3:
     """Load the extractor; ValueError where the weights are missing or not the pinned ones."""
     path = weights_path()
     if path is None:
         raise ValueError(available()[1])
-    return InceptionV3(path)
+    return InceptionV3(path, input)

@@ -9,26 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from umbench_metrics.images import resize
+from umbench_metrics.extractors.inception_v3 import MINIMUM as INCEPTION_MINIMUM
+from umbench_metrics.images import Images, resize
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-INCEPTION_MINIMUM = 75
-CHECKPOINT_SECONDS = 20.0
 AGE_BOUNDS = (44, 64, 74)
+JUDGED_AT_ONCE = 16
 
 
 def age_group(age: float) -> int:
@@ -142,6 +140,11 @@ class TaskNetwork(nn.Module):
         self.trained_on: tuple[str, ...] = ()
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.parameters()).device
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over weights and preprocessing."""
         digest = hashlib.sha256(f"{self.backbone}|2x - 1|native size|float32".encode())
@@ -160,9 +163,8 @@ class TaskNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (N, dim), without gradients, in evaluation mode."""
-        device = next(self.parameters()).device
         with torch.inference_mode():
-            return self.features(images.to(device))
+            return self.features(images.to(self.device))
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores (N, classes)."""
@@ -170,76 +172,106 @@ class TaskNetwork(nn.Module):
         return scores
 
 
+class Loop(Protocol):
+    """Where and how a network is trained: the devices, and the loop over steps.
+
+    `run` calls `step(k)` for every k below `total`, resumes, keeps checkpoints of `parts` and
+    reports under `label`. It seeds torch's generators so that what step k draws follows from
+    (seed, k, process) alone.
+    """
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+
+    def shard(self, batch: Tensor) -> Tensor:
+        """The part of a global batch (first axis) that this process works on."""
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision, where it is asked for."""
+
+    def update(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, *, clip: float | None = None
+    ) -> None:
+        """One optimiser step on the mean of the loss over processes."""
+
+    def run(
+        self,
+        parts: Mapping[str, Any],
+        total: int,
+        step: Callable[[int], Mapping[str, Tensor | float]],
+        label: str,
+    ) -> None:
+        """All steps; `step` returns named losses."""
+
+
 def train_task(
-    images: Tensor,
+    images: Images,
     targets: Tensor,
     classes: int,
     config: TaskConfig,
     *,
-    held_out: tuple[Tensor, Tensor],
+    loop: Loop,
+    held_out: tuple[Images, Tensor],
     trained_on: Sequence[str] = (),
     name: str = "task",
-    folder: Path | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
 ) -> TaskNetwork:
-    """Train on images (N, 1, H, W) in [0, 1] with targets (N,), -1 = unknown and left out.
+    """Train on images with targets (N,), -1 = unknown and left out; only batches are ever read.
 
-    Crops, shifts, rotations and noise; batches balanced over classes. The randomness of step k
-    follows from (config.seed, k), so that a run that goes on from `folder`'s checkpoint ends
-    with the same weights as an undisturbed one. Accuracy is measured on `held_out`.
+    Crops, shifts, rotations and noise; batches balanced over classes. Which rows step k sees
+    follows from (config.seed, k) in every process, which takes its share of them. Accuracy is
+    measured on `held_out`. ValueError where fewer than two classes are known.
     """
     if len(targets) and int(targets.max()) >= classes:
         raise ValueError(f"{name}: target {int(targets.max())} with {classes} classes")
-    known = targets >= 0
-    images, targets = images[known], targets[known]
-    if len(torch.unique(targets)) < 2:
+    groups = [torch.nonzero(targets == c).flatten().numpy() for c in range(classes)]
+    groups = [rows for rows in groups if len(rows)]
+    if len(groups) < 2:
         raise ValueError(f"{name}: training needs images of at least two classes")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # dropout draws from torch's global generator, so that one is seeded, and put back after
-    with torch.random.fork_rng():
-        network = _fit(images, targets, classes, config, name, folder, device, progress)
+    # weights, augmentation and dropout draw from torch's global generators, put back after
+    with torch.random.fork_rng([loop.device] if loop.device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        network = TaskNetwork(name, classes, config).to(loop.device)
+        _fit(network, images, targets, groups, loop)
     network.trained_on = tuple(trained_on)
     _judge(network, *held_out)
     return network
 
 
 def _fit(
-    images: Tensor,
-    targets: Tensor,
-    classes: int,
-    config: TaskConfig,
-    name: str,
-    folder: Path | None,
-    device: torch.device,
-    progress: Callable[[int, int, str], None] | None,
-) -> TaskNetwork:
-    """The training loop, from the checkpoint on where there is one."""
-    torch.manual_seed(config.seed)
-    network = TaskNetwork(name, classes, config).to(device)
+    network: TaskNetwork, images: Images, targets: Tensor, groups: Sequence[np.ndarray], loop: Loop
+) -> None:
+    """Train the network in place and leave it in evaluation mode."""
+    config = network.config
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=1e-2)
-    rows = [torch.nonzero(targets == c).flatten() for c in range(classes)]
-    rows = [r for r in rows if len(r)]
-    start, saved = _restore(folder, network, optimizer), time.monotonic()
-    network.train()
-    for step in range(start, config.steps):
-        torch.manual_seed(config.seed * 1_000_003 + step)
+
+    def step(number: int) -> dict[str, Tensor]:
         for group in optimizer.param_groups:
-            group["lr"] = config.lr * _one_cycle(step / config.steps)
-        turns = [rows[i % len(rows)] for i in range(config.batch)]  # classes take turns
-        chosen = torch.stack([r[torch.randint(len(r), ())] for r in turns])
-        batch = augment(images[chosen]).to(device)
-        loss = functional.cross_entropy(
-            network.logits(batch), targets[chosen].to(device), label_smoothing=0.05
-        )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if progress is not None:
-            progress(step + 1, config.steps, f"{name} network")
-        if folder is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            _checkpoint(folder, step + 1, network, optimizer)
-            saved = time.monotonic()
-    return network.eval()
+            group["lr"] = config.lr * _one_cycle(number / config.steps)
+        rows = loop.shard(balanced_rows(groups, config.batch, config.seed, number))
+        batch = augment(images.batch(rows.numpy()).to(loop.device))
+        with loop.autocast():
+            logits = network.logits(batch)
+        wanted = targets[rows].to(loop.device)
+        loss = functional.cross_entropy(logits.float(), wanted, label_smoothing=0.05)
+        loop.update(loss, optimizer)
+        return {"loss": loss.detach()}
+
+    network.train()
+    parts = {"network": network, "optimizer": optimizer}
+    loop.run(parts, config.steps, step, f"{network.name} network")
+    network.eval()
+
+
+def balanced_rows(groups: Sequence[np.ndarray], count: int, seed: int, step: int) -> Tensor:
+    """Row numbers (count,) of a step's batch: the groups take turns, each gives any of its rows.
+
+    >>> balanced_rows([np.array([4]), np.array([7])], 3, seed=0, step=0)
+    tensor([4, 7, 4])
+    """
+    generator = np.random.default_rng((seed, step))
+    turns = [groups[place % len(groups)] for place in range(count)]
+    return torch.tensor([int(generator.choice(rows)) for rows in turns])
 
 
 def _one_cycle(part: float) -> float:
@@ -249,51 +281,37 @@ def _one_cycle(part: float) -> float:
 
 def augment(images: Tensor) -> Tensor:
     """Crop, shift, rotate and add noise, each image its own way, from torch's generator."""
-    count = len(images)
-    angle = (torch.rand(count) - 0.5) * 0.3
-    scale = 1 - 0.15 * torch.rand(count)
-    shift = (torch.rand(count, 2) - 0.5) * 0.12
+    count, device = len(images), images.device
+    angle = (torch.rand(count, device=device) - 0.5) * 0.3
+    scale = 1 - 0.15 * torch.rand(count, device=device)
+    shift = (torch.rand(count, 2, device=device) - 0.5) * 0.12
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     theta = torch.stack(
         [torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1
     )
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    noise = torch.randn_like(moved) * (0.03 * torch.rand(count, 1, 1, 1))
+    noise = torch.randn_like(moved) * (0.03 * torch.rand(count, 1, 1, 1, device=device))
     return (moved + noise).clamp(0, 1)
 
 
 @torch.no_grad()
-def _judge(network: TaskNetwork, images: Tensor, targets: Tensor) -> None:
-    """Put the held-out record on the network."""
-    known = targets >= 0
-    images, targets = images[known], targets[known]
-    if not len(images):
+def _judge(network: TaskNetwork, images: Images, targets: Tensor) -> None:
+    """Put the held-out record on the network, which sees batch after batch."""
+    rows = torch.nonzero(targets >= 0).flatten()
+    if not len(rows):
         return
-    device = next(network.parameters()).device
-    parts = [network.logits(part.to(device)).argmax(1).cpu() for part in images.split(32)]
-    predicted = torch.cat(parts)
+    predicted = torch.cat(
+        [
+            network.logits(images.batch(part.numpy()).to(network.device)).argmax(1).cpu()
+            for part in rows.split(JUDGED_AT_ONCE)
+        ]
+    )
+    targets = targets[rows]
     network.accuracy = balanced_accuracy(predicted, targets)
     network.chance = 1 / len(torch.unique(targets))
-    network.n_held_out = len(images)
+    network.n_held_out = len(rows)
     network.better_than_chance = beats_majority(predicted, targets)
-
-
-def _checkpoint(folder: Path, step: int, network: nn.Module, optimizer: Any) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "checkpoint.tmp"
-    state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(state, temporary)
-    temporary.replace(folder / "checkpoint.pt")
-
-
-def _restore(folder: Path | None, network: nn.Module, optimizer: Any) -> int:
-    if folder is None or not (folder / "checkpoint.pt").exists():
-        return 0
-    state = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
 
 
 def save_task(network: TaskNetwork, folder: Path) -> None:
