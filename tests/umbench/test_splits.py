@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 def table_of(images: list[int]) -> pd.DataFrame:
     """One row per image, the images of a subject apart."""
-    subjects = [f"s{k:02d}" for turn in range(max(images)) for k, n in enumerate(images) if turn < n]
+    turns = range(max(images))
+    subjects = [f"s{k:02d}" for turn in turns for k, n in enumerate(images) if turn < n]
     return pd.DataFrame({"subject": subjects, "split": ""})
 
 
@@ -50,7 +53,7 @@ def test_a_smaller_labelled_part_is_a_part_of_a_larger_one(
     images: list[int], seed: int, data: st.DataObject
 ) -> None:
     table = table_of(images)
-    large, small = sorted((data.draw(st.integers(1, len(images) - 2)) for _ in range(2)))[::-1]
+    large, small = sorted(data.draw(st.integers(1, len(images) - 2)) for _ in range(2))[::-1]
     split, everything = split_rows(table, counts(large, 1, 1), None, seed)
     most = int(everything.sum())
     asked = sorted(data.draw(st.integers(5, max(5, most))) for _ in range(2))
@@ -81,7 +84,7 @@ def test_the_sets_own_splits_have_a_nested_labelled_part() -> None:
     table["split"] = ["train"] * 8 + ["validation"] * 2 + ["test"] * 2
     parts = [set(np.flatnonzero(split_rows(table, None, n, 7)[1])) for n in range(1, 9)]
     assert [len(part) for part in parts] == list(range(1, 9))
-    assert all(small < large for small, large in zip(parts, parts[1:], strict=False))
+    assert all(small < large for small, large in pairwise(parts))
 
 
 @pytest.mark.parametrize(
