@@ -234,11 +234,12 @@ class Suite(Model):
                 "statistics.normalisation",
                 "anchored needs the controls real and degraded; add them or name minmax",
             )
-        for index, control in enumerate(self.controls):
-            if control in PAIR_CONTROLS and "utility" not in self.metrics:
-                raise fault(
-                    f"controls.{index}", f"{control} is an arm of the utility; add that to metrics"
-                )
+        arms = [control for control in self.controls if control in PAIR_CONTROLS]
+        if arms and "utility" not in self.metrics:
+            raise fault(
+                "metrics",
+                f"the controls {', '.join(arms)} are arms of the utility; add it or leave them out",
+            )
         rows, reference = [g.name for g in self.generators], self.statistics.reference
         if reference is not None and reference not in rows:
             raise fault(
