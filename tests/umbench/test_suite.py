@@ -89,9 +89,9 @@ def test_data_must_be_given_where_the_suite_asks_for_it() -> None:
 def perceptual(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network whose weights are always there."""
     monkeypatch.setattr(
-        usable, "perceptual_network", lambda name: {"name": name, "sha256": f"of {name}"}
+        "umbench.suite.plan.perceptual_network",
+        lambda name: {"name": name, "sha256": f"of {name}"},
     )
-    monkeypatch.setattr("umbench.suite.plan.perceptual_network", usable.perceptual_network)
 
 
 BASE = GOOD.replace("samples: 5", "samples: 4") + "controls: [real, degraded]\n"
