@@ -49,9 +49,13 @@ def switches(generators: Iterable[Mapping[str, Any]]) -> list[str]:
     """What was said of rows that are not an entry as it is."""
     out = []
     for choice in generators:
-        said = [f"{key} = {value}" for key, value in choice.items() if key not in ("id", "name")]
+        said = [
+            f"{key} = {str(choice[key]).lower()}"
+            for key in sorted(choice)
+            if key not in ("id", "name")
+        ]
         if said or choice["name"] != choice["id"]:
-            out.append(f"{choice['name']}: {', '.join([choice['id'], *said]).lower()}.")
+            out.append(f"{choice['name']}: {', '.join([choice['id'], *said])}.")
     return out
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNBOUNDED = 10_000
+HEADING = 8
+"""Letters of a heading in a narrow table: words may break, numbers may not."""
 
 
 def render_folder(folder: Path) -> Leaderboard:
@@ -70,9 +72,9 @@ class Leaderboard:
         for heading in shown:
             name = heading == "method"
             table.add_column(
-                Text(heading.replace(" ", "\n")),
+                Text(_folded(heading, HEADING if between == "\n" else UNBOUNDED)),
                 justify="left" if name or heading == "tier" else "right",
-                no_wrap=not name,  # numbers never break; names may, where nothing else helps
+                no_wrap=not name,  # names break where nothing else helps
                 overflow="fold",
             )
         previous = ""
@@ -103,3 +105,13 @@ def layouts(everything: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
     for name in (*reversed(present), "min-max", "MM-STD", *reversed(whole)):
         left.remove(name)
         yield list(left), "\n"
+
+
+def _folded(heading: str, width: int) -> str:
+    """A word of a heading per line, or several lines for one.
+
+    >>> _folded("Dice consolidation", 8).splitlines()
+    ['Dice', 'consolid', 'ation']
+    """
+    lines = [word[k : k + width] for word in heading.split() for k in range(0, len(word), width)]
+    return "\n".join(lines)
