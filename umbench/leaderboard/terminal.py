@@ -67,7 +67,7 @@ class Leaderboard:
         from rich.text import Text
 
         title = Text(str(self.meta["suite"]))
-        table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD)
+        table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.show_edge = table.pad_edge = False
         for heading in shown:
             name = heading == "method"
