@@ -12,6 +12,7 @@ from umbench.data.phantom import make_phantom_set
 from umbench.engine.keys import stage_keys
 from umbench.errors import InputError
 from umbench.pipeline import Plan, Stage
+from umbench.runfolder import resolved_yaml
 from umbench.stages import KINDS
 from umbench.suite import usable
 from umbench.suite.loader import load_suites, shipped, shipped_folder
@@ -83,6 +84,12 @@ def test_unknown_names_show_the_nearest(tmp_path: Path) -> None:
 def test_data_must_be_given_where_the_suite_asks_for_it() -> None:
     with pytest.raises(InputError, match="--data"):
         load_suites("covid-slices")
+
+
+def test_a_resolved_suite_is_the_same_suite(tmp_path: Path) -> None:
+    (suite,) = load_suites("quick", overrides=("generators=[{id: m2i, paired: false}, v2m2i]",))
+    (tmp_path / "resolved.yaml").write_text(resolved_yaml(suite))
+    assert load_suites(str(tmp_path / "resolved.yaml")) == [suite]
 
 
 @pytest.fixture(autouse=True)

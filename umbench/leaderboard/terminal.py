@@ -46,7 +46,6 @@ class Leaderboard:
 
         wide = options.update(max_width=UNBOUNDED)
         everything = headings(self.board)
-        shown, table = everything, None
         for shown, between in layouts(everything):
             table = self.table(shown, between)
             if Measurement.get(console, wide, table).maximum <= options.max_width:
@@ -70,11 +69,11 @@ class Leaderboard:
         table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.show_edge = table.pad_edge = False
         for heading in shown:
-            name = heading == "method"
+            names = heading == "method"
             table.add_column(
                 Text(_folded(heading, HEADING if between == "\n" else UNBOUNDED)),
-                justify="left" if name or heading == "tier" else "right",
-                no_wrap=not name,  # names break where nothing else helps
+                justify="left" if names or heading == "tier" else "right",
+                no_wrap=not names,  # names break where nothing else helps
                 overflow="fold",
             )
         previous = ""
@@ -89,7 +88,7 @@ class Leaderboard:
         return table
 
 
-def layouts(everything: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+def layouts(everything: list[str]) -> Iterator[tuple[list[str], str]]:
     """Headings and what stands between a mean and its standard deviation, widest first.
 
     Columns go in this order: Dice over images with a region alone, the min-max scale, MM-STD,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,10 +20,10 @@ KNOWN_EXTRACTORS = ("efficientnet-lite0", "inception-v3", "sex", "age", "source"
 RESIZING = ("inception-v3",)
 """Extractors that enlarge or shrink what they are given to a size of their own."""
 COMPACTNESS = 0.3
-CONTROLS = ("real", "degraded", "untrained")
+Control = Literal["real", "degraded", "untrained", "copies", "held-out", "shuffled"]
 PAIR_CONTROLS = ("copies", "held-out", "shuffled")
 """Arms of the utility: the real pairs again, real pairs that were held out, pairs that lie."""
-RESERVED = (*CONTROLS, *PAIR_CONTROLS, "reference", "test-images")
+RESERVED = (*get_args(Control), "reference", "test-images")
 """Names of rows and pictures that no generator may have."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -198,9 +198,7 @@ class Suite(Model):
     samples: Annotated[int, Field(ge=4)]
     panel: Panel
     metrics: Annotated[list[Literal["mm-fid", "mm-std", "utility"]], Field(min_length=1)]
-    controls: list[Literal["real", "degraded", "untrained", "copies", "held-out", "shuffled"]] = [
-        *CONTROLS
-    ]  # type: ignore[list-item]
+    controls: list[Control] = ["real", "degraded", "untrained"]
     statistics: Statistics = Statistics()
 
     @field_validator("name")
