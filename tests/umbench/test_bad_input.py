@@ -583,17 +583,10 @@ def test_what_does_not_fit_is_said_before_anything_is_made(
     ("overrides", "expected"),
     [
         (["labelled=200"], "labelled: 200 images asked, but train has 120; lower it or raise ..."),
-        (
-            ["samples=500", "controls=[real, degraded]"],
-            "samples: 500 asked of m2i, um2i, but validation and train hold 100 ...",
-        ),
+        (["samples=500"], "samples: 500 asked of m2i, um2i, but validation and train hold 100 ..."),
         (
             ["splits.train=200"],
             "splits: 200 + 60 + 60 = 320 subjects asked, but the set has 240;...",
-        ),
-        (
-            ["samples=61"],
-            "controls: held-out adds 61 pairs of validation, which has 60 images; lower samples...",
         ),
         (["splits.test=2"], "splits.test: 2 images, but this suite needs 4; raise it"),
         (

@@ -288,23 +288,31 @@ def test_notes_say_switches_superpixels_and_networks() -> None:
     ]
     params = {
         "annotators": {"datasetgan": "segmenter"}, "psi": 0.7,
+        "pairs": {"real+copies": 80, "real+held-out": 60, "real+shuffled": 60},
         "methods": [{"name": "m2i", "kind": "generator", "conditions": "masks"}],
         "suite": {
-            "generators": generators, "training": {"preset": "quick"}, "labelled": 40,
+            "generators": generators, "samples": 80, "labelled": 40,
+            "training": {"preset": "quick"},
             "guidance": {"superpixels": "slic", "count": 128, "t": 50},
         },
     }  # fmt: skip
     measured = {"superpixels_asked": 512.0, "superpixels_per_image": 431.4}
-    translators = [Translator(["um2i"], {"perceptual": "efficientnet-lite0"})]
+    used = ("efficientnet-lite0", "none")
+    translators = [Translator(["um2i"], {"perceptual": name}) for name in used]
     notes = notes_of(params, translators, CLASSES, measured)
     assert notes[0] == "datasetgan: annotated by segmenter, not by a person."
     assert notes[1] == "strict: um2i, paired = false, supervision = supervised."
     assert "slic, 128 superpixels per tile (512 per image asked, 431 returned), t = 50" in notes[2]
     assert "label masks of up to 40 train images" in notes[2]
+    fewer = "real+held-out, real+shuffled: 60 pairs, all of the validation split; the other arms"
+    assert notes[-2] == f"{fewer} add 80."
     assert notes[-1] == "Perceptual loss of the translators: efficientnet-lite0."
     params["suite"]["guidance"] = {"superpixels": "none", "count": 128, "t": 0}
     params["suite"]["labelled"] = None
-    assert "Guidance: the image itself, t = 0" in notes_of(params, [], CLASSES, {})[2]
+    params["pairs"] = {"real+copies": 80}
+    notes = notes_of(params, [], CLASSES, {})
+    assert "Guidance: the image itself, t = 0" in notes[2]
+    assert not [note for note in notes if "pairs" in note]
 
 
 def test_the_reference_is_what_others_are_told_against(tests: pd.DataFrame) -> None:

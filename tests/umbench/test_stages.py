@@ -158,7 +158,7 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch, reference: str | Non
     methods = [{"name": n, "seed": 0, "kind": "generator", "conditions": None} for n in names]
     params: dict[str, Any] = {
         "methods": methods, "statistics": statistics, "seeds": [0], "metrics": ["mm-fid"],
-        "pairs": [],
+        "pairs": {},
     }  # fmt: skip
     stage = Stage("compare", "compare", params)
     compare.run(Context(stage, {"scores": folder}, folder, folder, lambda *_: None))

@@ -167,17 +167,17 @@ def test_options_of_a_need_reach_it(tmp_path: Path) -> None:
 
 def test_controls_of_the_utility_are_arms(tmp_path: Path) -> None:
     plan = plan_of(
-        tmp_path, metrics="[mm-fid, utility]", samples="4",
+        tmp_path, metrics="[mm-fid, utility]", samples="6",
         controls="[real, degraded, copies, held-out, shuffled]",
     )  # fmt: skip
     arms = stages(plan, "segment")
-    for name in ("copies", "held-out", "shuffled"):
+    for name, count in (("copies", 6), ("held-out", 5), ("shuffled", 5)):
         stage = arms[f"segment real+{name} seed 0"]
-        assert (stage.params["pairs"], stage.params["count"]) == (name, 4)
+        assert (stage.params["pairs"], stage.params["count"]) == (name, count)
         assert set(stage.inputs) == {"data", "split"}
     assert arms["segment real seed 0"].params["pairs"] is None
     compare = stages(plan, "compare")["compare"]
-    assert compare.params["pairs"] == ["real+copies", "real+held-out", "real+shuffled"]
+    assert compare.params["pairs"] == {"real+copies": 6, "real+held-out": 5, "real+shuffled": 5}
     assert compare.inputs["dice real+shuffled|0"] == "segment real+shuffled seed 0"
 
 

@@ -39,7 +39,8 @@ def notes_of(
     ]
     notes += switches(params["suite"]["generators"])
     notes += readings(params, superpixels)
-    networks = sorted({str(t.facts["perceptual"]) for t in translators if "perceptual" in t.facts})
+    notes += fewer_pairs(params["pairs"], params["suite"]["samples"])
+    networks = sorted({str(t.facts.get("perceptual", "none")) for t in translators} - {"none"})
     if networks:
         notes.append(f"Perceptual loss of the translators: {', '.join(networks)}.")
     return notes + trust(translators, classes)
@@ -91,6 +92,17 @@ def _guidance(guidance: Mapping[str, Any], superpixels: Mapping[str, float]) -> 
             f"{superpixels['superpixels_per_image']:.0f} returned)"
         )
     return f"{text}, {t}"
+
+
+def fewer_pairs(pairs: Mapping[str, int], samples: int) -> list[str]:
+    """Controls of the utility that add fewer pairs than generators do."""
+    fewer = {arm: count for arm, count in pairs.items() if count < samples}
+    if not fewer:
+        return []
+    return [
+        f"{', '.join(fewer)}: {min(fewer.values())} pairs, all of the validation split; the other "
+        f"arms add {samples}."
+    ]
 
 
 def trust(translators: Sequence[Translator], classes: Sequence[str]) -> list[str]:

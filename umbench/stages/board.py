@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from umbench.data.annotated_set import AnnotatedSet
+from umbench.data.rows import map_arrays
 from umbench.leaderboard.notes import Translator, against, notes_of
 from umbench.leaderboard.pictures import Samples
 from umbench.leaderboard.report import write_report
 from umbench.leaderboard.tables import PAIRS, summarise, write_leaderboard
 from umbench.pipeline import Context
-from umbench.stages.artifacts import load_arrays, load_set, load_split, save_table
+from umbench.stages.artifacts import load_set, load_split, save_table
 from umbench.stages.compare import scale_name
 
 SHOWN = 6
@@ -116,10 +118,19 @@ def _samples(context: Context, name: str, real: AnnotatedSet) -> Samples:
         return _drawn(real.take(test))
     folder = context.inputs[f"samples {name}|{context.stage.params['seeds'][0]}"]
     made = load_set(folder)
-    conditions = load_arrays(folder).get("conditions")
+    conditions = _conditions(folder)
     if conditions is not None:
         conditions = conditions[:SHOWN].reshape(-1, *conditions.shape[-2:])
     return _drawn(made.take(np.arange(min(SHOWN, len(made)))), conditions)
+
+
+def _conditions(folder: Path) -> np.ndarray | None:
+    """The guidance that images were made from, in whichever of a stage's files it lies; mapped."""
+    for path in sorted(folder.glob("*.safetensors")):
+        found = map_arrays(path).get("conditions")
+        if found is not None:
+            return found
+    return None
 
 
 def _drawn(shown: AnnotatedSet, conditions: np.ndarray | None = None) -> Samples:

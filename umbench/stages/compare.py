@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ COLUMNS = (
 
 
 def run(context: Context) -> None:
-    """Params: methods, statistics, seeds, metrics, pairs (arms that are controls of the utility).
+    """Params: methods, statistics, seeds, metrics, pairs (controls of the utility -> pairs).
 
     Writes tests.csv and, with utility, dice.csv.
     """
@@ -189,7 +190,7 @@ def _dice(context: Context) -> pd.DataFrame | None:
 
 
 def _dice_tests(
-    dice: pd.DataFrame, settings: dict[str, Any], controls: list[str]
+    dice: pd.DataFrame, settings: dict[str, Any], controls: Collection[str]
 ) -> list[dict[str, Any]]:
     """Each augmented arm against real data alone, over subjects; with lesions alone as well.
 

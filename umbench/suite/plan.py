@@ -79,6 +79,7 @@ class _Builder:
         self.stages: dict[str, Stage] = {}
         self.rows = [Row.of(choice) for choice in suite.generators]
         split = check(suite, found)
+        self.validation = int((split == "validation").sum())
         self.views, self.left_out = usable_extractors(suite, found, split)
 
     def add(self, id: str, kind: str, params: dict[str, Any], **inputs: str) -> str:
@@ -121,13 +122,12 @@ class _Builder:
             inputs["superpixels"] = self.add("superpixels", "superpixels", params, data="data")
         return self.add("guidance", "guidance", {"t": g.t}, **inputs)
 
-    def segmenter(self, seed: int, arm: str = "", pairs: str | None = None, **inputs: str) -> str:
-        """The utility network on real pairs, alone or with the added pairs of an arm."""
-        params = {
-            **self.training(seed),
-            "pairs": pairs,
-            "count": self.suite.samples if pairs else None,
-        }
+    def segmenter(self, seed: int, arm: str = "", pairs: int | None = None, **inputs: str) -> str:
+        """The utility network on real pairs, alone or with those that an arm adds.
+
+        pairs: how many further real pairs a control adds; None for every other arm.
+        """
+        params = {**self.training(seed), "pairs": arm if pairs else None, "count": pairs}
         name = f"segment real{f'+{arm}' if arm else ''} seed {seed}"
         return self.add(name, "segment", params, data="data", split="split", **inputs)
 
@@ -260,7 +260,7 @@ class _Builder:
             **seen,
             "metrics": list(suite.metrics),
             "statistics": suite.statistics.model_dump(),
-            "pairs": self.pair_controls(),
+            "pairs": {f"real+{name}": count for name, count in self.pair_controls().items()},
         }
         self.add("compare", "compare", compared, scores="scores", **roles, **utility)
         self.board(methods, compared, utility)
@@ -301,9 +301,17 @@ class _Builder:
             {"what": f"utility of {row.name}", "why": why} for row in self.rows if not row.masks
         ]
 
-    def pair_controls(self) -> list[str]:
-        """Arms of the utility that tell what added pairs can do."""
-        return [f"real+{name}" for name in PAIR_CONTROLS if name in self.suite.controls]
+    def pair_controls(self) -> dict[str, int]:
+        """Controls of the utility, and how many real pairs each adds.
+
+        As many as a generator, but where only the validation split has new ones.
+        """
+        held_out = min(self.suite.samples, self.validation)
+        return {
+            name: self.suite.samples if name == "copies" else held_out
+            for name in PAIR_CONTROLS
+            if name in self.suite.controls
+        }
 
     def utility(self) -> dict[str, str]:
         """Dice of real pairs alone and with those of every arm."""
@@ -315,9 +323,8 @@ class _Builder:
                     roles[f"dice real+{row.name}|{seed}"] = self.segmenter(
                         seed, row.name, synthetic=self.sample(row, seed)
                     )
-            for arm in self.pair_controls():
-                name = arm.removeprefix("real+")
-                roles[f"dice {arm}|{seed}"] = self.segmenter(seed, name, pairs=name)
+            for name, count in self.pair_controls().items():
+                roles[f"dice real+{name}|{seed}"] = self.segmenter(seed, name, count)
         return roles
 
 

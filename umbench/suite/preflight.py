@@ -113,12 +113,6 @@ def _check_counts(suite: Suite, split: pd.Series, labelled: int, problems: Probl
             f"{suite.samples} asked of {', '.join(short)}, but validation and train hold "
             f"{min(short.values())} conditions; lower it or leave these entries out",
         )
-    if "held-out" in suite.controls and suite.samples > count["validation"]:
-        problems.add(
-            "controls",
-            f"held-out adds {suite.samples} pairs of validation, which has {count['validation']} "
-            "images; lower samples, raise splits.validation or leave it out",
-        )
     # a distance needs two images, and of those that are scored by folds two in each
     folds = FOLDS if "source" in [view.id for view in suite.panel.extractors] else 1
     least = {

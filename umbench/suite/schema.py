@@ -19,7 +19,7 @@ from umbench.data.documents import fault, nearest
 KNOWN_EXTRACTORS = ("efficientnet-lite0", "inception-v3", "sex", "age", "source")
 RESIZING = ("inception-v3",)
 """Extractors that enlarge or shrink what they are given to a size of their own."""
-COMPACTNESS = 0.3
+COMPACTNESS = 40.0
 Control = Literal["real", "degraded", "untrained", "copies", "held-out", "shuffled"]
 PAIR_CONTROLS = ("copies", "held-out", "shuffled")
 """Arms of the utility: the real pairs again, real pairs that were held out, pairs that lie."""
@@ -83,7 +83,7 @@ class Guidance(Model):
 
     superpixels: Annotated[str, Field(description="slic, none, or a plug-in")] = "slic"
     count: Annotated[int, Field(ge=1, description="superpixels per tile")] = 512
-    compactness: Annotated[float, Field(gt=0, description="SLIC")] = COMPACTNESS
+    compactness: Annotated[float, Field(gt=0, description="SLIC, grey values 0..255")] = COMPACTNESS
     t: Annotated[int, Field(ge=0, le=255, description="step of the grey values; 0: means")] = 50
 
 
