@@ -26,7 +26,7 @@ samples: 10
 panel: {extractors: [efficientnet-lite0, sex, age, source], resolutions: [32, 64]}
 metrics: [mm-fid, mm-std, utility]
 controls: [real, degraded, untrained]
-statistics: {test: wilcoxon, correction: holm, reference: v2m2i, permutations: 99}
+statistics: {reference: v2m2i, permutations: 99}
 """
 ENTRIES = ["m2i", "v2m2i", "um2i", "v2um2i", "datasetgan"]
 

@@ -22,7 +22,7 @@ from umbench_metrics.extractors import inception_v3
 from umbench.cli.main import main
 from umbench.data.annotated_set import content_fingerprint, write_set
 from umbench.data.phantom import make_phantom_set
-from umbench.suite import plan
+from umbench.suite import usable
 
 SUITE = """\
 name: tiny
@@ -159,6 +159,53 @@ def test_no_command_shows_the_help(umbench: Umbench) -> None:
         ("training.seeds=[0, 0]", "key training.seeds.1: 0 is named twice; remove one"),
         ("data.phantom.size=100", "key data.phantom.size: must be a power of two..., not 100"),
         ("statistics.reference=x", "key statistics.reference: 'x' is none of the generators; ..."),
+        ("statistics.test=wilcoxon", "unknown key statistics.test; ..."),
+        ("training.perceptual=vgg16", "key training.perceptual: must be 'auto', 'vgg19' or ..."),
+        (
+            "metrics=[mm-fid]",
+            "key metrics: the controls copies, held-out, shuffled are arms ...",
+        ),
+        (
+            "panel.extractors=[{id: sex, input: native}]",
+            "key panel.extractors.0.input: sex has no choice, inception-v3 has; remove it",
+        ),
+        (
+            "panel.extractors=[inception-v3, {id: inception-v3, input: fixed}]",
+            "key panel.extractors.1: inception-v3 is named twice; remove one",
+        ),
+        ("generators=[3]", "key generators.0: must be a mapping, not 3"),
+        (
+            "generators=[m2i, m2i]",
+            "key generators.1: m2i is named twice; remove one, or call it otherwise with name",
+        ),
+        (
+            "generators=[m2i, {id: um2i, name: m2i}]",
+            "key generators.1: m2i is named twice; remove one, or call it otherwise with name",
+        ),
+        (
+            "generators=[{id: m2i, heads: image}]",
+            "key generators.0.heads: m2i has no such option; it has paired",
+        ),
+        (
+            "generators=[{id: um2i, annotated: 4}]",
+            "key generators.0.annotated: um2i has no such option; it has heads, paired, superv...",
+        ),
+        (
+            "generators=[{id: v2m2i, max_size: 100}]",
+            "key generators.0.max_size: must be a power of two..., not 100",
+        ),
+        (
+            "generators=[{id: um2i, supervision: none}]",
+            "key generators.0.supervision: must be 'semi' or 'supervised', not 'none'",
+        ),
+        (
+            "generators=[{id: m2i, name: a/b}]",
+            "key generators.0.name: must be letters, digits and . _ = , - since it names a fil...",
+        ),
+        (
+            "generators=[{id: m2i, name: real}]",
+            "key generators.0.name: is what a control or a picture is called; choose another n...",
+        ),
     ],
 )
 def test_overrides(umbench: Umbench, override: str, expected: str) -> None:
@@ -207,7 +254,7 @@ def change(old: str, new: str) -> str:
             change("t: 50", "t: 300"),
             ":4:42: key guidance.t: must be less than or equal to 255, ...",
         ),
-        (change("[real,", "[reel,"), ":11:12: key controls.0: must be 'real', 'degraded' or ..."),
+        (change("[real,", "[reel,"), ":11:12: key controls.0: must be 'real', 'degraded', ..."),
         (
             change("[real, degraded]", "[real]"),
             ": key statistics.normalisation: anchored needs the controls real and degraded; add...",
@@ -544,7 +591,7 @@ def test_what_does_not_fit_is_said_before_anything_is_made(
         (["splits.test=2"], "splits.test: 2 images, but this suite needs 4; raise it"),
         (
             ["data.phantom.montages=8", "labelled=4"],
-            "labelled: 4 images asked, but every subject of train has more and subjects are ...",
+            "labelled: 4 images asked, but the first subject of train has 8 and subjects are ...",
         ),
         (
             ["panel.extractors=[sex]", "splits.train=2", "labelled=1", "split_seed=1"],
@@ -562,16 +609,26 @@ def test_weights_that_are_not_whole_are_found_before_any_training(
 ) -> None:
     Path(inception_v3.FILE).write_bytes(b"half")
     monkeypatch.setenv(inception_v3.WEIGHTS_VARIABLE, ".")
-    plan._weights.cache_clear()
+    usable._weights.cache_clear()
     said = umbench("run", "quick", "--set", "panel.extractors=[inception-v3]")
     check(said, f"extractor inception-v3: {inception_v3.FILE}: SHA-256 is ...; fetch it again")
-    plan._weights.cache_clear()
+    usable._weights.cache_clear()
+
+
+def test_a_perceptual_network_that_is_not_there_is_found_before_any_training(
+    umbench: Umbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("UMBENCH_WEIGHTS", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(Path("weights").absolute()))
+    said = umbench("plan", "quick", "--set", "training.perceptual=vgg19")
+    check(said, "training.perceptual: ...vgg19...")
+    assert not Path(".umbench").exists()
 
 
 def test_a_plan_knows_the_age_groups_without_importing_them() -> None:
     from umbench_metrics.extractors.task import AGE_BOUNDS
 
-    assert plan.AGE_BOUNDS == AGE_BOUNDS
+    assert usable.AGE_BOUNDS == AGE_BOUNDS
 
 
 # Imports ----------------------------------------------------------------------------------------

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from umbench.errors import InputError, NotMeasuredError
+from umbench.errors import InputError
+from umbench.pipeline import Context, Stage
+from umbench.stages import compare
 from umbench.stages.artifacts import SplitTable
-from umbench.stages.compare import _note, _seed
+from umbench.stages.compare import _dice_tests, _note, _seed, _sightings, scale_name
 from umbench.stages.sample import condition_rows
-from umbench.stages.scores import _normalised, _over_seeds, _relative
+from umbench.stages.scores import FRECHET, Observation, _normalised, _over_seeds, _relative
 
 
 @pytest.fixture
@@ -57,17 +61,136 @@ def test_variety_is_relative_to_real_in_every_observation() -> None:
     np.testing.assert_allclose(alone.loc["a"], [50 / 75, 0.2 / 0.15])
 
 
-def test_all_normalisations_are_in_the_scores_and_a_missing_scale_is_named() -> None:
-    values = {"real": [1.0, 2.0], "degraded": [11.0, 4.0], "a": [6.0, 3.0]}
-    parts = pd.concat(_normalised(scores(values, "frechet-distance"), "anchored"))
-    assert set(parts["metric"]) == {"mm-fid-anchored", "mm-fid-minmax", "mm-fid-l2-rows"}
-    anchored = parts[(parts["metric"] == "mm-fid-anchored") & (parts["method"] == "a")]
-    assert anchored["value"].tolist() == [0.5, 0.5]
-    upside_down = scores({**values, "degraded": [11.0, 1.0]}, "frechet-distance")
-    with pytest.raises(NotMeasuredError, match="anchored: e1@64: degraded does not score above"):
-        _normalised(upside_down, "anchored")
-    kept = pd.concat(_normalised(upside_down, "minmax"))
-    assert set(kept["metric"]) == {"mm-fid-minmax", "mm-fid-l2-rows"}
+def scale(parts: list[pd.DataFrame], name: str) -> pd.DataFrame:
+    """Method x observation of one scale."""
+    table = pd.concat(parts)
+    return table[table["metric"] == f"mm-fid-{name}"].pivot(
+        index="method", columns="extractor", values="value"
+    )
+
+
+VALUES = {"real": [1.0, 2.0], "degraded": [11.0, 4.0], "a": [6.0, 3.0], "b": [3.0, 2.5]}
+
+
+def test_minmax_is_spanned_by_the_generators_alone() -> None:
+    parts, _ = _normalised(scores(VALUES, FRECHET), ["a", "b"])
+    found = scale(parts, "minmax")
+    assert found.loc["a"].tolist() == [1, 1]
+    assert found.loc["b"].tolist() == [0, 0]
+    assert found.loc["degraded"].tolist() == pytest.approx([8 / 3, 3])
+    assert found.loc["real"].tolist() == pytest.approx([-2 / 3, -1])
+    worse, _ = _normalised(scores({**VALUES, "degraded": [99.0, 99.0]}, FRECHET), ["a", "b"])
+    assert scale(worse, "minmax").drop("degraded").equals(found.drop("degraded"))
+
+
+def test_a_scale_of_one_generator_says_nothing_of_controls() -> None:
+    parts, _ = _normalised(
+        scores({k: VALUES[k] for k in ("real", "degraded", "a")}, FRECHET), ["a"]
+    )
+    found = scale(parts, "minmax")
+    assert found.loc["a"].tolist() == [0, 0]
+    assert found.loc[["real", "degraded"]].isna().all(axis=None)
+
+
+def test_an_observation_without_anchors_is_set_aside_with_its_reason() -> None:
+    parts, left_out = _normalised(scores(VALUES, FRECHET), ["a", "b"])
+    assert scale(parts, "anchored").loc["a"].tolist() == [0.5, 0.5]
+    assert left_out == {"anchored": []}
+    upside_down = {**VALUES, "degraded": [11.0, 1.0]}
+    parts, left_out = _normalised(scores(upside_down, FRECHET), ["a", "b"])
+    assert scale(parts, "anchored").loc["a"].tolist() == [0.5]
+    assert scale(parts, "minmax").loc["a"].tolist() == [1, 1]
+    (item,) = left_out["anchored"]
+    assert item["what"] == "e1@64"
+    assert item["why"].startswith("degraded scores 1 there, not above real's 2")
+
+
+def test_it_is_set_aside_at_every_seed() -> None:
+    first, second = scores(VALUES, FRECHET), scores({**VALUES, "degraded": [11.0, 1.0]}, FRECHET)
+    parts, left_out = _normalised(pd.concat([first, second.assign(seed=1)]), ["a", "b"])
+    table = pd.concat(parts)
+    anchored = table[table["metric"] == "mm-fid-anchored"]
+    assert set(zip(anchored["extractor"], anchored["seed"], strict=True)) == {("e0", 0), ("e0", 1)}
+    assert [item["what"] for item in left_out["anchored"]] == ["e1@64"]
+
+
+def test_where_no_observation_has_anchors_the_board_falls_back_to_minmax() -> None:
+    nowhere = {**VALUES, "degraded": [0.0, 1.0]}
+    table = scores(nowhere, FRECHET)
+    parts, left_out = _normalised(table, ["a", "b"])
+    everything = pd.concat([table, *parts])
+    assert len(left_out["anchored"]) == 2
+    assert scale_name(everything, {"normalisation": "anchored"}) == "minmax"
+    assert scale_name(everything, {"normalisation": "l2-rows"}) == "l2-rows"
+
+
+def observation(extractor: str, seed: int) -> Observation:
+    """Ten images in four features."""
+    made, facts = np.random.default_rng(seed).normal(size=(2, 10, 4)), {"fingerprint": "0"}
+    return Observation(extractor, 64, [made[0]], [made[1]], [np.arange(10)], facts)
+
+
+def test_pair_tests_use_the_observations_that_are_left() -> None:
+    table = scores({**VALUES, "degraded": [11.0, 1.0]}, FRECHET)
+    everything = pd.concat([table, *_normalised(table, ["a", "b"])[0]])
+    a, b = ([observation(f"e{k}", seed + k) for k in range(2)] for seed in (1, 5))
+    settings = {"normalisation": "anchored"}
+    (left,) = _sightings(a, b, everything, 0, FRECHET, settings)
+    assert left.scale == 10.0
+    assert left.a[0] is a[0].synthetic[0]
+    both = _sightings(a, b, everything, 0, FRECHET, {"normalisation": "minmax"})
+    assert len(both) == 2
+
+
+def compared(folder: Path, monkeypatch: pytest.MonkeyPatch, reference: str | None) -> pd.DataFrame:
+    """tests.csv of three generators on planted features."""
+    names = ["a", "b", "c"]
+    table = scores({**VALUES, "c": [7.0, 3.5]}, FRECHET)
+    table = pd.concat([table, *_normalised(table, names)[0]])
+    (folder / "scores.csv").write_text(table.to_csv(index=False))
+    panels = {(n, 0): [observation(f"e{k}", 7 * i + k) for k in range(2)]
+              for i, n in enumerate(names)}  # fmt: skip
+    monkeypatch.setattr(compare, "read_observations", lambda context: panels)
+    statistics = {
+        "reference": reference, "verdict": "resampling", "permutations": 19, "alpha": 0.05,
+        "normalisation": "anchored",
+    }  # fmt: skip
+    methods = [{"name": n, "seed": 0, "kind": "generator", "conditions": None} for n in names]
+    params: dict[str, Any] = {
+        "methods": methods, "statistics": statistics, "seeds": [0], "metrics": ["mm-fid"],
+        "pairs": {},
+    }  # fmt: skip
+    stage = Stage("compare", "compare", params)
+    compare.run(Context(stage, {"scores": folder}, folder, folder, lambda *_: None))
+    return pd.read_csv(folder / "tests.csv")
+
+
+def test_comparisons_with_the_reference_come_first_and_are_no_other_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = compared(tmp_path, monkeypatch, None)
+    assert list(zip(plain["a"], plain["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    against = compared(tmp_path, monkeypatch, "b")
+    assert list(zip(against["a"], against["b"], strict=True)) == [
+        ("a", "b"), ("c", "b"), ("a", "c")
+    ]  # fmt: skip
+    assert against.loc[1, "difference"] == -plain.loc[2, "difference"] != 0
+    assert against.loc[1, "effect"] == -plain.loc[2, "effect"]
+    for column in ("p", "p_holm", "p_resampling", "p_resampling_holm"):
+        assert against.loc[1, column] == plain.loc[2, column], column
+
+
+def test_controls_of_the_utility_take_nothing_from_the_generators_tests() -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"subject": f"s{k}", "region": "lung", "method": m, "value": rng.random(), "empty": ""}
+        for m in ("real", "real+a", "real+copies") for k in range(8)
+    ]  # fmt: skip
+    dice, settings = pd.DataFrame(rows), {"permutations": 19}
+    families = {row["a"]: row["family"] for row in _dice_tests(dice, settings, ["real+copies"])}
+    assert families == {
+        "real+a": "each arm against real", "real+copies": "each control against real"
+    }  # fmt: skip
 
 
 def test_no_seed_loses_its_flag() -> None:

@@ -85,7 +85,7 @@ def inspect(folder: Path, as_json: bool, picture: Path | None) -> None:
     _report(folder, found, as_json)
     if picture is not None:
         from umbench.errors import explained
-        from umbench.leaderboard.pictures import sample_grid
+        from umbench.leaderboard.pictures import Samples
         from umbench.store import replacing
 
         shown = found.take(np.arange(min(8, len(found))))
@@ -94,7 +94,7 @@ def inspect(folder: Path, as_json: bool, picture: Path | None) -> None:
         with explained(picture, "--picture"):
             picture.parent.mkdir(parents=True, exist_ok=True)
             with replacing(picture) as temporary:
-                temporary.write_bytes(sample_grid(shown.unit(), masks))
+                temporary.write_bytes(Samples.of(shown.unit(), masks).png())
 
 
 def _bar(subjects: int) -> AbstractContextManager[Any]:

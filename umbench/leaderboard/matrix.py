@@ -37,7 +37,10 @@ def render_matrix(table: pd.DataFrame) -> Table:
         "of real. What the numbers were computed from stands below each arm's own table.",
     )
     for column in ("arm", "method", "MM-FID", "MM-STD", "n"):
-        shown.add_column(column, justify="left" if column in ("arm", "method") else "right")
+        name = column in ("arm", "method")  # names may break, numbers may not
+        shown.add_column(
+            column, justify="left" if name else "right", no_wrap=not name, overflow="fold"
+        )
     for row in table[table["kind"] == "generator"].to_dict("records"):
         shown.add_row(
             Text(str(row["arm"])),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +14,7 @@ COLOURS = np.array(
     dtype=np.float32,
 )
 GAP = 4
+THUMBNAIL = 160
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -27,7 +31,7 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(rgb * (1 - tint) + colours * tint, 0, 255).astype(np.uint8)
 
 
-def grid(rows: list[np.ndarray]) -> np.ndarray:
+def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Stack rows of equal pictures (n, H, W[, 3]) uint8 to one RGB picture with gaps."""
     coloured = [row if row.ndim == 4 else np.repeat(row[..., None], 3, axis=3) for row in rows]
     height, width = coloured[0].shape[1:3]
@@ -42,21 +46,59 @@ def grid(rows: list[np.ndarray]) -> np.ndarray:
     return canvas
 
 
-def sample_grid(
-    images: np.ndarray, masks: np.ndarray | None, conditions: np.ndarray | None = None
-) -> bytes:
-    """PNG of a few images (n, H, W) in [0, 1]: guidance if any, image, image with mask."""
-    rows = [] if conditions is None else [np.clip(conditions, 0, 255).astype(np.uint8)]
-    rows.append(np.round(np.clip(images, 0, 1) * 255).astype(np.uint8))
-    if masks is not None:
-        rows.append(np.stack([overlay(i, m) for i, m in zip(images, masks, strict=True)]))
-    return png(grid(rows))
+@dataclass(frozen=True)
+class Samples:
+    """A few images as rows of equal pictures, each (n, H, W[, 3]) uint8: the guidance where an
+    entry has one, the images, the images with their masks where they have any.
+    """
+
+    rows: Sequence[np.ndarray]
+
+    @classmethod
+    def of(
+        cls, images: np.ndarray, masks: np.ndarray | None, conditions: np.ndarray | None = None
+    ) -> Samples:
+        """images: (n, H, W) in [0, 1]. masks: class indices. conditions: in [0, 255]."""
+        rows = [] if conditions is None else [np.clip(conditions, 0, 255).astype(np.uint8)]
+        rows.append(np.round(np.clip(images, 0, 1) * 255).astype(np.uint8))
+        if masks is not None:
+            rows.append(np.stack([overlay(i, m) for i, m in zip(images, masks, strict=True)]))
+        return cls(rows)
+
+    def png(self) -> bytes:
+        """All of them at full size."""
+        return png(grid(self.rows))
+
+    def thumbnail(self, side: int = THUMBNAIL) -> bytes:
+        """JPEG of all of them, none larger than `side` px."""
+        return jpeg(grid([np.stack([shrunk(picture, side) for picture in r]) for r in self.rows]))
+
+
+def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture (H, W[, 3]) uint8 whose longer side is at most `side` px."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return picture
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
 def png(picture: np.ndarray) -> bytes:
     """Encode an RGB uint8 picture; the same pixels give the same bytes."""
+    return _encoded(picture, format="PNG")
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """Encode an RGB uint8 picture, small and with a loss; outlines keep their colours."""
+    return _encoded(picture, format="JPEG", quality=80, subsampling=0)
+
+
+def _encoded(picture: np.ndarray, **options: Any) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
+    Image.fromarray(picture).save(buffer, **options)
     return buffer.getvalue()

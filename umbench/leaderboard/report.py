@@ -1,4 +1,7 @@
-"""One self-contained HTML page: leaderboard, plots, tests, pictures and settings."""
+"""One HTML page: leaderboard, plots, tests, small pictures and settings.
+
+It is complete by itself, and small at any size of the images: full pictures lie beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import base64
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
 from umbench.leaderboard.plots import box_plot
-from umbench.leaderboard.tables import cells, footer
+from umbench.leaderboard.tables import PAIRS, cells, footer, headings
 
 
 def write_report(
@@ -18,31 +22,39 @@ def write_report(
     board: pd.DataFrame,
     scores: pd.DataFrame,
     tests: pd.DataFrame,
-    pictures: dict[str, bytes],
+    thumbnails: dict[str, tuple[str, bytes]],
     meta: dict[str, Any],
 ) -> None:
-    """Write the page. Names are escaped; nothing is loaded from elsewhere."""
+    """Write the page. Names are escaped; nothing is loaded from elsewhere.
+
+    thumbnails: title -> path of the full picture, relative to the page, and a small JPEG of it.
+    """
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    methods = [str(m) for m in board["method"]]
-    trained = [m for m, kind in zip(methods, board["kind"], strict=True) if kind != "untrained"]
+    kinds = {str(m): kind for m, kind in zip(board["method"], board["kind"], strict=True)}
+    methods = [m for m, kind in kinds.items() if kind != PAIRS]
+    trained = [m for m in methods if kinds[m] != "untrained"]
     plots = [
         ("Fidelity", Markup(box_plot(scores, f"mm-fid-{meta['normalisation']}", trained,
                                      f"Fréchet distance, {meta['normalisation']}"))),
         ("Variety", Markup(box_plot(scores, "mm-std-relative", trained, "feature STD / real"))),
     ]  # fmt: skip
-    headings, rows = cells(board)
+    shown = headings(board)
     environment = Environment(loader=PackageLoader("umbench.leaderboard"), autoescape=True)
     page = environment.get_template("report.html.j2").render(
         meta=meta,
-        headings=headings,
-        rows=list(zip(rows, board["kind"], strict=True)),
+        headings=shown,
+        rows=list(zip(cells(board, shown), board["kind"], strict=True)),
         footer=footer(meta),
         plots=plots,
+        pairs=PAIRS in kinds.values(),
         observations=observation_table(scores, methods),
         tests=_texts(tests),
-        pictures={n: base64.b64encode(data).decode() for n, data in pictures.items()},
+        pictures=[
+            (name, quote(path), base64.b64encode(data).decode())
+            for name, (path, data) in thumbnails.items()
+        ],
         settings=json.dumps(meta.get("settings", {}), indent=1, sort_keys=True),
     )
     path.write_text(page, encoding="utf-8")

@@ -8,12 +8,15 @@ seeds, n_real, n_synthetic, left_out (list of what, why), notes (list of text), 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 PRESENT = ", where present"
+PAIRS = "pairs"
+"""Kind of a row that is an arm of the utility alone: it has no images of its own to score."""
 
 
 def summarise(
@@ -25,7 +28,7 @@ def summarise(
 ) -> pd.DataFrame:
     """Mean and SD over observations per method, Dice per region, and tiers; best first.
 
-    kinds: method -> generator, untrained, real or degraded. Controls have no tier.
+    kinds: method -> generator, untrained, real, degraded or pairs. Controls have no tier.
     """
     fidelity = f"mm-fid-{meta['normalisation']}"
     rows = []
@@ -41,7 +44,8 @@ def summarise(
             row |= _dice_columns(dice, method, kind)
         row["normalisation"] = meta["normalisation"]
         row["observations"] = len(_per_observation(scores, method, fidelity))
-        row["n_real"], row["n_synthetic"] = meta["n_real"], meta["n_synthetic"]
+        seen = kind != PAIRS
+        row["n_real"], row["n_synthetic"] = (meta[k] * seen for k in ("n_real", "n_synthetic"))
         rows.append(row)
     board = pd.DataFrame(rows).sort_values(["mm_fid", "method"], kind="stable")
     ranked = list(board.loc[board["kind"] == "generator", "method"])
@@ -58,7 +62,7 @@ def _per_observation(scores: pd.DataFrame, method: str, metric: str) -> pd.Serie
 
 def _dice_columns(dice: pd.DataFrame, method: str, kind: str) -> dict[str, float]:
     """Dice with this method's images added; for `real`, of real images alone."""
-    arm = "real" if kind == "real" else f"real+{method}" if kind == "generator" else None
+    arm = method if kind in ("real", PAIRS) else f"real+{method}" if kind == "generator" else None
     out = {}
     for region in dict.fromkeys(dice["region"]):
         part = dice[(dice["method"] == arm) & (dice["region"] == region)]
@@ -113,20 +117,34 @@ def write_leaderboard(folder: Path, board: pd.DataFrame, meta: dict[str, Any]) -
     (folder / "leaderboard.md").write_text(markdown(board, meta), encoding="utf-8")
 
 
-def cells(board: pd.DataFrame, *, narrow: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Headings and texts of the board; `narrow` leaves out Dice over images with a region alone."""
+MEANS = {"MM-FID": "mm_fid", "min-max": "mm_fid_minmax", "MM-STD": "mm_std"}
+"""Headings of what is a mean over observations, and its column in the board."""
+
+
+def headings(board: pd.DataFrame) -> list[str]:
+    """What the board can show: tier, method, means over observations, Dice per region."""
     regions = [str(c).removeprefix("dice ") for c in board if str(c).startswith("dice ")]
-    shown = [r for r in regions if not r.endswith(PRESENT) or (not narrow and _differs(board, r))]
-    headings = ["tier", "method", "MM-FID", "min-max", "MM-STD", *(f"Dice {r}" for r in shown)]
-    rows = []
-    for record in board.to_dict("records"):
-        tier = "" if pd.isna(record["tier"]) else str(int(record["tier"]))
-        row = [tier, str(record["method"])]
-        for name in ("mm_fid", "mm_fid_minmax", "mm_std"):
-            row.append(_number(record[name], record[f"{name}_sd"]))
-        row += [_number(record[f"dice {r}"]) for r in shown]
-        rows.append(row)
-    return headings, rows
+    shown = [r for r in regions if not r.endswith(PRESENT) or _differs(board, r)]
+    return ["tier", "method", *MEANS, *(f"Dice {r}" for r in shown)]
+
+
+def cells(board: pd.DataFrame, shown: Sequence[str], between: str = " ") -> list[list[str]]:
+    """One list of texts per row, for the headings in `shown`.
+
+    between: what separates a mean from its standard deviation.
+    """
+    return [[_cell(record, name, between) for name in shown] for record in board.to_dict("records")]
+
+
+def _cell(record: Mapping[Any, Any], heading: str, between: str) -> str:
+    if heading == "tier":
+        return "" if pd.isna(record["tier"]) else str(int(record["tier"]))
+    if heading == "method":
+        return str(record["method"])
+    if heading in MEANS:
+        name = MEANS[heading]
+        return _number(record[name], record[f"{name}_sd"], between)
+    return _number(record[heading.replace("Dice", "dice", 1)])
 
 
 def _differs(board: pd.DataFrame, region: str) -> bool:
@@ -134,16 +152,19 @@ def _differs(board: pd.DataFrame, region: str) -> bool:
     return bool(board.get(f"empty {region.removesuffix(PRESENT)} in truth", pd.Series([0])).max())
 
 
-def _number(value: float, spread: float | None = None) -> str:
+def _number(value: float, spread: float | None = None, between: str = " ") -> str:
     if pd.isna(value):
         return "–"
-    return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
+    if spread is None or pd.isna(spread):
+        return f"{value:.3f}"
+    return f"{value:.3f}{between}± {spread:.3f}"
 
 
 def footer(meta: dict[str, Any]) -> list[str]:
     """What the numbers were computed from, line by line."""
     lines = [
-        f"MM-FID: mean ± SD over observations, {meta['normalisation']}, lower is better; "
+        f"MM-FID: mean ± SD over observations, {meta['normalisation']}, lower is better; min-max "
+        "is spanned by the generators alone; "
         f"n = {meta['n_synthetic']} images against {meta['n_real']} real test images; "
         f"seeds {', '.join(map(str, meta['seeds']))}; "
         f"resolutions {', '.join(map(str, meta['resolutions']))}.",
@@ -169,10 +190,12 @@ def _extractor(facts: dict[str, Any]) -> str:
 
 def markdown(board: pd.DataFrame, meta: dict[str, Any]) -> str:
     """The board as a Markdown table with its footer."""
-    headings, rows = cells(board)
-    lines = [f"# {_escaped(str(meta['suite']))}", "", "| " + " | ".join(headings) + " |"]
-    lines.append("|" + "---|" * len(headings))
-    lines += ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in rows]
+    shown = headings(board)
+    lines = [f"# {_escaped(str(meta['suite']))}", "", "| " + " | ".join(shown) + " |"]
+    lines.append("|" + "---|" * len(shown))
+    lines += [
+        "| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in cells(board, shown)
+    ]
     return "\n".join([*lines, "", *(f"- {_escaped(line)}" for line in footer(meta)), ""])
 
 

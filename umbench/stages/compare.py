@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,18 @@ COLUMNS = (
 
 
 def run(context: Context) -> None:
-    """Params: methods, statistics, seeds. Writes tests.csv and, with utility, dice.csv."""
+    """Params: methods, statistics, seeds, metrics, pairs (controls of the utility -> pairs).
+
+    Writes tests.csv and, with utility, dice.csv.
+    """
+    params = context.stage.params
     rows = _pairs(context)
     dice = _dice(context)
     if dice is not None:
         save_table(context.output / "dice.csv", dice)
-        rows += _dice_tests(dice, context.stage.params["statistics"])
+        rows += _dice_tests(dice, params["statistics"], params["pairs"])
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    alpha = context.stage.params["statistics"]["alpha"]
+    alpha = params["statistics"]["alpha"]
     for _, part in table.groupby(["metric", "family"], sort=False):
         table.loc[part.index, "p_holm"] = holm(list(part["p"]))
         table.loc[part.index, "p_resampling_holm"] = holm(list(part["p_resampling"]))
@@ -46,7 +51,7 @@ def run(context: Context) -> None:
 
 
 def _pairs(context: Context) -> list[dict[str, Any]]:
-    """All pairs of generators, for fidelity and variety."""
+    """All pairs of generators, for fidelity and variety; those with the reference come first."""
     params = context.stage.params
     settings, seeds = params["statistics"], params["seeds"]
     observations = read_observations(context)
@@ -70,10 +75,11 @@ def _pairs(context: Context) -> list[dict[str, Any]]:
             paired=paired,
         )  # fmt: skip
         shown = f"mm-fid-{scale_name(scores, settings)}" if metric == FRECHET else RELATIVE
-        x, y = (_values(scores, name, shown) for name in (a, b))
-        rows.append(_row(shown, "all pairs of generators", a, b, x, y, resampled))
+        first, second = (b, a) if a == settings["reference"] else (a, b)
+        x, y = (_values(scores, name, shown) for name in (first, second))
+        rows.append(_row(shown, "all pairs of generators", first, second, x, y, resampled))
         context.progress(index + 1, len(pairs) * len(metrics), "tests")
-    return rows
+    return sorted(rows, key=lambda row: row["b"] != settings["reference"])
 
 
 def scale_name(scores: pd.DataFrame, settings: dict[str, Any]) -> str:
@@ -90,16 +96,22 @@ def _sightings(
     metric: str,
     settings: dict[str, Any],
 ) -> list[Sighting]:
-    """Both methods' features with what each observation's difference is divided by."""
+    """Both methods' features with what each observation's difference is divided by.
+
+    Observations that were set aside for the leaderboard's scale take no part in its tests.
+    """
+    scale_used = f"mm-fid-{scale_name(scores, settings)}" if metric == FRECHET else metric
     out = []
     for a, b in zip(first, second, strict=True):
-        chosen = scores[
-            (scores["metric"] == metric)
-            & (scores["extractor"] == a.extractor)
+        here = scores[
+            (scores["extractor"] == a.extractor)
             & (scores["resolution"] == a.resolution)
             & (scores["seed"] == seed)
-        ].set_index("method")["value"]
-        if metric == FRECHET and scale_name(scores, settings) == "anchored":
+        ]
+        if not (here["metric"] == scale_used).any():
+            continue
+        chosen = here[here["metric"] == metric].set_index("method")["value"]
+        if scale_used == "mm-fid-anchored":
             scale = float(chosen["degraded"] - chosen["real"])
         elif metric == VARIETY and "real" in chosen:
             scale = float(chosen["real"])
@@ -177,8 +189,13 @@ def _dice(context: Context) -> pd.DataFrame | None:
     return pd.concat(parts, ignore_index=True) if parts else None
 
 
-def _dice_tests(dice: pd.DataFrame, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each augmented arm against real data alone, over subjects; with lesions alone as well."""
+def _dice_tests(
+    dice: pd.DataFrame, settings: dict[str, Any], controls: Collection[str]
+) -> list[dict[str, Any]]:
+    """Each augmented arm against real data alone, over subjects; with lesions alone as well.
+
+    Controls are a family of their own: naming them takes nothing from the generators' tests.
+    """
     rows = []
     for region in dict.fromkeys(dice["region"]):
         for label, part in (
@@ -191,7 +208,8 @@ def _dice_tests(dice: pd.DataFrame, settings: dict[str, Any]) -> list[dict[str, 
                     continue
                 x, y = table[arm].to_numpy(), table["real"].to_numpy()
                 test = sign_flip_test(x - y, permutations=settings["permutations"], seed=0)
-                rows.append(_row(f"dice {label}", "each arm against real", arm, "real", x, y, test))
+                family = f"each {'control' if arm in controls else 'arm'} against real"
+                rows.append(_row(f"dice {label}", family, arm, "real", x, y, test))
     return rows
 
 

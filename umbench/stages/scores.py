@@ -14,7 +14,6 @@ from umbench_metrics.frechet import frechet_distance
 from umbench_metrics.panel import MODES, normalise
 from umbench_metrics.variety import feature_std
 
-from umbench.errors import NotMeasuredError
 from umbench.pipeline import Context
 from umbench.stages.artifacts import load_arrays, save_json, save_table
 
@@ -109,7 +108,9 @@ def _over_seeds(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def run(context: Context) -> None:
-    """Params: methods, extractors, resolutions, seeds. Writes scores.csv, tidy."""
+    """Params: methods, extractors, resolutions, seeds. Writes scores.csv, tidy, and scales.json:
+    what had to be left out of a scale, and why.
+    """
     rows = []
     observations = read_observations(context)
     for index, ((method, seed), panel) in enumerate(observations.items()):
@@ -120,11 +121,13 @@ def run(context: Context) -> None:
     extractors: dict[str, list[dict[str, Any]]] = {}
     for observation in (o for panel in observations.values() for o in panel):
         extractors.setdefault(observation.extractor, []).append(observation.facts)
-    merged = {name: _over_seeds(found) for name, found in extractors.items()}
+    merged = {name: {**_over_seeds(found), "name": name} for name, found in extractors.items()}
     save_json(context.output / "extractors.json", merged)
-    wanted = context.stage.params["statistics"]["normalisation"]
-    parts = [table, *_normalised(table, wanted), _relative(table)]
-    save_table(context.output / "scores.csv", pd.concat(parts))
+    methods = context.stage.params["methods"]
+    generators = [m["name"] for m in methods if m["kind"] == "generator"]
+    scaled, left_out = _normalised(table, generators)
+    save_json(context.output / "scales.json", left_out)
+    save_table(context.output / "scores.csv", pd.concat([table, *scaled, _relative(table)]))
 
 
 def _measure(method: str, seed: int, observation: Observation) -> list[dict[str, Any]]:
@@ -164,24 +167,42 @@ def _measure(method: str, seed: int, observation: Observation) -> list[dict[str,
     ]
 
 
-def _normalised(table: pd.DataFrame, wanted: str) -> list[pd.DataFrame]:
-    """Raw distances on every scale that can be had; the one that the suite wants must be."""
+def _normalised(
+    table: pd.DataFrame, generators: list[str]
+) -> tuple[list[pd.DataFrame], dict[str, list[dict[str, str]]]]:
+    """Raw distances on every scale that can be had, and what each scale leaves out.
+
+    minmax is spanned by the generators alone, as in the paper: controls are shown on that scale,
+    and may lie outside [0, 1].
+    """
     raw = table[table["metric"] == FRECHET]
+    raw = raw.assign(observation=raw["extractor"] + "@" + raw["resolution"].astype(str))
+    anchors = {"real", "degraded"} <= set(raw["method"])
+    without = _without_scale(raw) if anchors else {}
+    kept = raw[~raw["observation"].isin(list(without))] if anchors else raw[:0]
     out = []
-    for mode in MODES:
-        for _, part in raw.groupby("seed", sort=True):
-            observation = part["extractor"] + "@" + part["resolution"].astype(str)
-            try:
-                values = normalise(part.assign(observation=observation), mode)["value"]
-            except ValueError as error:
-                if mode == wanted:
-                    raise NotMeasuredError(
-                        f"statistics.normalisation: {mode}: {error}; leave that extractor or "
-                        "resolution out of the panel, or name minmax"
-                    ) from None
-                continue
-            scaled = part.assign(metric=f"mm-fid-{mode}", value=values.to_numpy())
+    for mode, part in zip(MODES, (kept, raw, raw), strict=True):
+        for _, one in part.groupby("seed", sort=True):
+            values = normalise(one, mode, spanning=generators)["value"]
+            scaled = one.drop(columns="observation").assign(metric=f"mm-fid-{mode}", value=values)
             out.append(scaled.assign(low=np.nan, high=np.nan))
+    return out, {"anchored": [{"what": what, "why": why} for what, why in without.items()]}
+
+
+def _without_scale(raw: pd.DataFrame) -> dict[str, str]:
+    """Observation -> why it has no anchored scale: at some seed its anchors are upside down.
+
+    It is set aside at every seed, so that all seeds are means over the same observations.
+    """
+    values = raw.pivot(index=["observation", "seed"], columns="method", values="value")
+    out: dict[str, str] = {}
+    for where, seed in values.index[values["degraded"] <= values["real"]]:
+        real, degraded = values.loc[(where, seed), ["real", "degraded"]]
+        out.setdefault(
+            where,
+            f"degraded scores {degraded:.4g} there, not above real's {real:.4g}, so it has no "
+            "anchored scale",
+        )
     return out
 
 

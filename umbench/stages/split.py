@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from umbench.data.splits import assign_splits, choose_labelled
-from umbench.errors import InputError
+from umbench.data.splits import split_rows
 from umbench.pipeline import Context
 from umbench.stages.artifacts import load_set, save_table
 
@@ -16,30 +15,13 @@ def run(context: Context) -> None:
     labelled (images, null: all of train); seed.
     """
     params = context.stage.params
-    data = load_set(context.inputs["data"])
-    counts = params["splits"]
-    if counts is None:
-        split = data.table["split"].fillna("").astype(str)
-        missing = {"train", "validation", "test"} - set(split)
-        if missing:
-            raise InputError(
-                f"splits: given, but the set has no {', '.join(sorted(missing))} images; "
-                "name counts of subjects instead"
-            )
-    else:
-        split = assign_splits(data.table, **counts, seed=params["seed"])
-    table = data.table.assign(split=np.asarray(split))
-    train = (table["split"] == "train").to_numpy()
-    labelled = (
-        train
-        if params["labelled"] is None
-        else choose_labelled(table, params["labelled"], seed=params["seed"])
-    )
+    table = load_set(context.inputs["data"]).table
+    split, labelled = split_rows(table, params["splits"], params["labelled"], params["seed"])
     out = pd.DataFrame(
         {
             "row": np.arange(len(table)),
             "subject": table["subject"],
-            "split": table["split"],
+            "split": split,
             "labelled": labelled.astype(int),
         }
     )

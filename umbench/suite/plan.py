@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from umbench_baselines.entries import PARTS, Entry, get
+from umbench_baselines.entries import PARTS, Entry, composed, get
 
-from umbench.errors import InputError
 from umbench.pipeline import Plan, Stage
 from umbench.suite.preflight import FOLDS, Outline, check, outline
-from umbench.suite.schema import Suite
-
-if TYPE_CHECKING:
-    import pandas as pd
+from umbench.suite.schema import PAIR_CONTROLS, GeneratorChoice, Suite, View
+from umbench.suite.usable import perceptual_network, usable_extractors
 
 TASK_EXTRACTORS = ("sex", "age", "source")
-AGE_BOUNDS = (44, 64, 74)
-"""Of `umbench_metrics.extractors.task`, which is too heavy to import for a plan."""
 PSI = {"quick": 1.0, "small": 1.0, "paper": 0.7}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A generator of the suite: what it is called, its entry, its options and its parts.
+
+    options: those that change something. parts: part -> the options that concern it.
+    """
+
+    name: str
+    entry: Entry
+    options: Mapping[str, Any]
+    parts: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, choice: GeneratorChoice) -> Row:
+        """The row of one choice."""
+        entry, plain = get(choice.id), composed(get(choice.id), {})
+        said = {k: v for k, v in choice.options().items() if composed(entry, {k: v}) != plain}
+        return cls(choice.name, entry, said, composed(entry, said))
+
+    @property
+    def masks(self) -> bool:
+        """Whether its images come with masks."""
+        return self.options.get("heads") != "image"
+
+    @property
+    def uses_t(self) -> bool:
+        """Whether any part sees unsupervised masks."""
+        return any(PARTS[part].guidance for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -33,7 +56,7 @@ class Method:
     seed: int
     stage: str
     kind: str
-    entry: str = ""
+    row: Row | None = None
 
 
 def build_plan(suite: Suite) -> Plan:
@@ -44,8 +67,7 @@ def build_plan(suite: Suite) -> Plan:
     """
     builder = _Builder(suite, outline(suite))
     builder.data()
-    methods = builder.methods()
-    builder.panel(methods)
+    builder.panel(builder.methods())
     return Plan(name=suite.name, stages=tuple(builder.stages.values()), final="board")
 
 
@@ -54,15 +76,28 @@ class _Builder:
 
     def __init__(self, suite: Suite, found: Outline) -> None:
         self.suite = suite
-        self.scale = suite.training.scale
         self.stages: dict[str, Stage] = {}
-        self.entries = [(get(g.id), g.options()) for g in suite.generators]
+        self.rows = [Row.of(choice) for choice in suite.generators]
         split = check(suite, found)
-        self.extractors, self.left_out = usable_extractors(suite, found, split)
+        self.validation = int((split == "validation").sum())
+        self.views, self.left_out = usable_extractors(suite, found, split)
 
     def add(self, id: str, kind: str, params: dict[str, Any], **inputs: str) -> str:
-        self.stages.setdefault(id, Stage(id=id, kind=kind, params=params, inputs=inputs))
+        """ValueError where another stage has this id: parameters are missing in it."""
+        stage = Stage(id=id, kind=kind, params=params, inputs=inputs)
+        if self.stages.setdefault(id, stage) != stage:
+            raise ValueError(f"two different stages are called {id!r}")
         return id
+
+    def training(self, seed: int) -> dict[str, Any]:
+        """What every trained network depends on."""
+        said = self.suite.training
+        return {
+            "preset": said.preset,
+            "scale": said.scale,
+            "precision": said.precision,
+            "seed": seed,
+        }
 
     def data(self) -> None:
         suite = self.suite
@@ -79,26 +114,27 @@ class _Builder:
         )
 
     def guidance(self) -> str:
+        """Unsupervised masks; without superpixels the image itself is clustered."""
         g = self.suite.guidance
-        self.add(
-            "superpixels",
-            "superpixels",
-            {"algorithm": g.superpixels, "count": g.count, "compactness": g.compactness},
-            data="data",
-        )
-        return self.add("guidance", "guidance", {"t": g.t}, superpixels="superpixels")
+        inputs = {"data": "data"}
+        if g.superpixels != "none":
+            params = {"algorithm": g.superpixels, "count": g.count, "compactness": g.compactness}
+            inputs["superpixels"] = self.add("superpixels", "superpixels", params, data="data")
+        return self.add("guidance", "guidance", {"t": g.t}, **inputs)
 
-    def segmenter(self, seed: int) -> str:
-        return self.add(
-            f"segment real seed {seed}",
-            "segment",
-            {"preset": self.suite.training.preset, "scale": self.scale, "seed": seed},
-            data="data",
-            split="split",
-        )
+    def segmenter(self, seed: int, arm: str = "", pairs: int | None = None, **inputs: str) -> str:
+        """The utility network on real pairs, alone or with those that an arm adds.
 
-    def part(self, name: str, seed: int, untrained: bool, options: dict[str, Any]) -> str:
-        part = PARTS[name]
+        pairs: how many further real pairs a control adds; None for every other arm.
+        """
+        params = {**self.training(seed), "pairs": arm if pairs else None, "count": pairs}
+        name = f"segment real{f'+{arm}' if arm else ''} seed {seed}"
+        return self.add(name, "segment", params, data="data", split="split", **inputs)
+
+    def part(
+        self, name: str, parts: Mapping[str, Mapping[str, Any]], seed: int, untrained: bool = False
+    ) -> str:
+        part, options = PARTS[name], dict(parts[name])
         inputs = {"data": "data", "split": "split"}
         if part.guidance:
             inputs["guidance"] = self.guidance()
@@ -106,251 +142,211 @@ class _Builder:
             inputs[need] = (
                 self.segmenter(seed)
                 if need == "segmenter"
-                else self.part(need, seed, untrained, {})
+                else self.part(need, parts, seed, untrained)
             )
+        translates = part.kind == "translation"
         params = {
             "part": name,
-            "preset": self.suite.training.preset,
-            "scale": self.scale,
-            "precision": self.suite.training.precision,
-            "seed": seed,
+            **self.training(seed),
             "untrained": untrained,
             "t": self.suite.guidance.t if part.guidance else 0,
-            "options": options if part.kind == "pixel-classifier" else {},
+            "options": options,
+            "perceptual": (
+                perceptual_network(self.suite.training.perceptual) if translates else None
+            ),
         }
-        state = "untrained" if untrained else "train"
-        return self.add(f"{state} {name} seed {seed}", "train", params, **inputs)
+        words = ["untrained" if untrained else "train", name, *switches(options), f"seed {seed}"]
+        return self.add(" ".join(words), "train", params, **inputs)
 
-    def sample(
-        self, entry: Entry, options: dict[str, Any], seed: int, untrained: bool = False
-    ) -> str:
+    def sample(self, row: Row, seed: int, untrained: bool = False) -> str:
         inputs = {"data": "data", "split": "split"}
-        if entry.conditions == "guidance":
+        if row.entry.conditions == "guidance":
             inputs["guidance"] = self.guidance()
-        for name in entry.parts:
-            inputs[name] = self.part(name, seed, untrained, options)
-        uses_t = any(PARTS[name].guidance for name in entry.parts)
+        for name in row.parts:
+            inputs[name] = self.part(name, row.parts, seed, untrained)
         params = {
-            "entry": entry.name,
+            "entry": row.entry.name,
+            "name": row.name,
             "count": self.suite.samples,
             "seed": seed,
             "psi": PSI[self.suite.training.preset],
-            "t": self.suite.guidance.t if uses_t else 0,
+            "t": self.suite.guidance.t if row.uses_t else 0,
+            "options": dict(row.options),
         }
         label = "untrained " if untrained else ""
-        return self.add(f"sample {label}{entry.name} seed {seed}", "sample", params, **inputs)
+        return self.add(f"sample {label}{row.name} seed {seed}", "sample", params, **inputs)
 
     def methods(self) -> list[Method]:
         """Rows of the leaderboard: trained entries, then controls."""
-        rows = []
+        methods = []
         controls = self.suite.controls
         for seed in self.suite.training.seeds:
-            for entry, options in self.entries:
-                stage = self.sample(entry, options, seed)
-                rows.append(Method(entry.name, seed, stage, "generator", entry.name))
-            if "untrained" in controls:
-                for entry, options in self.entries:
-                    stage = self.sample(entry, options, seed, untrained=True)
-                    rows.append(
-                        Method(f"{entry.name} untrained", seed, stage, "untrained", entry.name)
-                    )
+            for row in self.rows:
+                methods.append(Method(row.name, seed, self.sample(row, seed), "generator", row))
+            for row in self.rows if "untrained" in controls else ():
+                stage = self.sample(row, seed, untrained=True)
+                methods.append(Method(f"{row.name} untrained", seed, stage, "untrained", row))
             for control in ("real", "degraded"):
                 if control in controls:
+                    params = {"control": control, "count": self.suite.samples, "seed": 0}
                     stage = self.add(
-                        f"control {control}",
-                        "control",
-                        {"control": control, "count": self.suite.samples, "seed": 0},
-                        data="data",
-                        split="split",
+                        f"control {control}", "control", params, data="data", split="split"
                     )
-                    rows.append(Method(control, seed, stage, control))
-        return rows
+                    methods.append(Method(control, seed, stage, control))
+        return methods
 
     def networks(self, extractor: str, seed: int) -> dict[str, str]:
         """Stages of the trained networks behind a task extractor: one, or one per fold."""
         if extractor not in TASK_EXTRACTORS:
             return {}
-        base = {
-            "task": extractor,
-            "preset": self.suite.training.preset,
-            "scale": self.scale,
-            "seed": seed,
-        }
+        inputs = {"data": "data", "split": "split"}
         if extractor != "source":
-            stage = self.add(
-                f"extractor {extractor}", "extractor", {**base, "seed": 0}, data="data",
-                split="split",
-            )  # fmt: skip
-            return {"network": stage}
-        sources = [entry.name for entry, _ in self.entries]
-        samples = {
-            f"samples {entry.name}|": self.sample(entry, options, seed)
-            for entry, options in self.entries
-        }
+            params = {"task": extractor, **self.training(0)}
+            return {"network": self.add(f"extractor {extractor}", "extractor", params, **inputs)}
+        sources = [row.name for row in self.rows]
+        inputs |= {f"samples {row.name}|": self.sample(row, seed) for row in self.rows}
         if "degraded" in self.suite.controls:
             sources.append("degraded")
         if "untrained" in self.suite.controls:
             sources.append("untrained")
-            samples |= {
-                f"samples untrained|{entry.name}": self.sample(entry, options, seed, untrained=True)
-                for entry, options in self.entries
+            inputs |= {
+                f"samples untrained|{row.name}": self.sample(row, seed, untrained=True)
+                for row in self.rows
             }
-        return {
-            f"network {fold}": self.add(
-                f"extractor source fold {fold} seed {seed}",
-                "extractor",
-                {**base, "sources": sources, "fold": fold},
-                data="data",
-                split="split",
-                **samples,
-            )
-            for fold in range(FOLDS)
-        }
+        out = {}
+        for fold in range(FOLDS):
+            params = {"task": extractor, **self.training(seed), "sources": sources, "fold": fold}
+            id = f"extractor source fold {fold} seed {seed}"
+            out[f"network {fold}"] = self.add(id, "extractor", params, **inputs)
+        return out
 
-    def features(self, method: Method | None, extractor: str, seed: int) -> str:
-        networks = self.networks(extractor, seed)
+    def features(self, method: Method | None, view: View, seed: int) -> str:
+        networks = self.networks(view.id, seed)
         who = "reference" if method is None else method.name
-        depends_on_seed = extractor == "source" or (method is not None and method.entry)
-        tail = f" seed {seed}" if depends_on_seed else ""
+        depends_on_seed = view.id == "source" or (method is not None and method.row)
         params = {
-            "extractor": extractor,
+            "extractor": view.id,
+            "input": view.input,
             "resolutions": list(self.suite.panel.resolutions),
             "count": None if method is None else self.suite.samples,
             "reference": method is None,
             "split": "test" if method is None else None,
         }
         inputs = {"images": "data" if method is None else method.stage, "split": "split"}
+        tail = f" seed {seed}" if depends_on_seed else ""
         return self.add(
-            f"features {who} {extractor}{tail}", "features", params, **inputs, **networks
+            f"features {who} {view.name}{tail}", "features", params, **inputs, **networks
         )
 
     def panel(self, methods: list[Method]) -> None:
         """Scores, comparisons, utility and the final tables."""
-        suite = self.suite
-        rows, roles = [], {}
+        suite, roles = self.suite, {}
         for method in methods:
-            for extractor in self.extractors:
-                role = f"{method.name}|{method.seed}|{extractor}"
-                roles[role] = self.features(method, extractor, method.seed)
-                roles[f"reference|{method.seed}|{extractor}"] = self.features(
-                    None, extractor, method.seed
+            for view in self.views:
+                role = f"{method.name}|{method.seed}|{view.name}"
+                roles[role] = self.features(method, view, method.seed)
+                roles[f"reference|{method.seed}|{view.name}"] = self.features(
+                    None, view, method.seed
                 )
-            rows.append(
-                {
-                    "name": method.name,
-                    "seed": method.seed,
-                    "kind": method.kind,
-                    "entry": method.entry,
-                    "conditions": get(method.entry).conditions if method.entry else None,
-                }
-            )
-        panel = {
-            "methods": rows,
-            "extractors": list(self.extractors),
+        seen = {
+            "methods": [_shown(method) for method in methods],
+            "extractors": [view.name for view in self.views],
             "resolutions": list(suite.panel.resolutions),
             "seeds": list(suite.training.seeds),
+        }
+        self.add("scores", "scores", seen, **roles)
+        utility = self.utility() if "utility" in suite.metrics else {}
+        compared = {
+            **seen,
             "metrics": list(suite.metrics),
             "statistics": suite.statistics.model_dump(),
-            "annotators": {e.name: e.annotator for e, _ in self.entries if e.annotator},
+            "pairs": {f"real+{name}": count for name, count in self.pair_controls().items()},
         }
-        self.add("scores", "scores", panel, split="split", **roles)
-        utility = self.utility() if "utility" in suite.metrics else {}
-        self.add("compare", "compare", panel, scores="scores", **roles, **utility)
-        samples = {f"samples {m.name}|{m.seed}": m.stage for m in methods}
-        translators = {
-            f"translator {name}": self.part(name, suite.training.seeds[0], False, {})
-            for entry, _ in self.entries
-            for name in entry.parts
-            if PARTS[name].kind == "translation"
+        self.add("compare", "compare", compared, scores="scores", **roles, **utility)
+        self.board(methods, compared, utility)
+
+    def board(
+        self, methods: list[Method], compared: dict[str, Any], utility: dict[str, str]
+    ) -> None:
+        """The last stage: it shows what all others made."""
+        suite = self.suite
+        translators: dict[str, list[str]] = {}
+        for row in self.rows:
+            for name in row.parts:
+                if PARTS[name].kind == "translation":
+                    for seed in suite.training.seeds:
+                        stage = self.part(name, row.parts, seed)
+                        translators.setdefault(stage, []).append(row.name)
+        params = {
+            **compared,
+            "suite": suite.model_dump(mode="json", exclude_none=True),
+            "left_out": self.left_out + self.without_masks(),
+            "psi": PSI[suite.training.preset],
+            "annotators": {r.name: r.entry.annotator for r in self.rows if r.entry.annotator},
+            "translators": translators,
         }
+        shown = {"superpixels": "superpixels"} if "superpixels" in self.stages else {}
         self.add(
-            "board",
-            "board",
-            {
-                **panel,
-                "suite": suite.model_dump(mode="json", exclude_none=True),
-                "left_out": self.left_out,
-            },
-            scores="scores",
-            compare="compare",
-            data="data",
-            split="split",
-            **utility,
-            **samples,
-            **translators,
-        )
+            "board", "board", params, scores="scores", compare="compare", data="data",
+            split="split", **utility, **shown, **{stage: stage for stage in translators},
+            **{f"samples {m.name}|{m.seed}": m.stage for m in methods},
+        )  # fmt: skip
+
+    def without_masks(self) -> list[dict[str, str]]:
+        """Rows whose images cannot train a segmenter."""
+        if "utility" not in self.suite.metrics:
+            return []
+        why = "it makes images alone, without the masks that a segmenter learns from"
+        return [
+            {"what": f"utility of {row.name}", "why": why} for row in self.rows if not row.masks
+        ]
+
+    def pair_controls(self) -> dict[str, int]:
+        """Controls of the utility, and how many real pairs each adds.
+
+        As many as a generator, but where only the validation split has new ones.
+        """
+        held_out = min(self.suite.samples, self.validation)
+        return {
+            name: self.suite.samples if name == "copies" else held_out
+            for name in PAIR_CONTROLS
+            if name in self.suite.controls
+        }
 
     def utility(self) -> dict[str, str]:
+        """Dice of real pairs alone and with those of every arm."""
         roles = {}
         for seed in self.suite.training.seeds:
             roles[f"dice real|{seed}"] = self.segmenter(seed)
-            for entry, options in self.entries:
-                roles[f"dice real+{entry.name}|{seed}"] = self.add(
-                    f"segment real+{entry.name} seed {seed}",
-                    "segment",
-                    {"preset": self.suite.training.preset, "scale": self.scale, "seed": seed},
-                    data="data",
-                    split="split",
-                    synthetic=self.sample(entry, options, seed),
-                )
+            for row in self.rows:
+                if row.masks:
+                    roles[f"dice real+{row.name}|{seed}"] = self.segmenter(
+                        seed, row.name, synthetic=self.sample(row, seed)
+                    )
+            for name, count in self.pair_controls().items():
+                roles[f"dice real+{name}|{seed}"] = self.segmenter(seed, name, count)
         return roles
 
 
-def usable_extractors(
-    suite: Suite, found: Outline, split: pd.Series
-) -> tuple[list[str], list[dict[str, str]]]:
-    """Extractors that this machine and this set can serve, and the others with the reason."""
-    used, left_out = [], []
-    train = list(dict.fromkeys(found.table.loc[split == "train", "subject"]))
-    for name in suite.panel.extractors:
-        if name in ("sex", "age"):
-            ready = _several_known(name, found.people(train))
-            why = f"fewer than two classes of {name} are known in train"
-        elif name == "source":
-            ready, why = True, ""
-        else:
-            ready, why = _weights(name)
-        if ready:
-            used.append(name)
-        else:
-            left_out.append({"what": f"extractor {name}", "why": why})
-    if not used:
-        raise InputError(
-            "panel.extractors: none can be used here: "
-            + "; ".join(f"{item['what']}: {item['why']}" for item in left_out)
-        )
-    return used, left_out
+def switches(options: Mapping[str, Any]) -> list[str]:
+    """Options as words, in a fixed order.
 
-
-@functools.cache
-def _weights(name: str) -> tuple[bool, str]:
-    """Whether an extractor's weights are here, or where they would have to be.
-
-    InputError where they are not the pinned ones, which would else be found after all trainings.
+    >>> switches({"supervision": "supervised", "paired": False})
+    ['paired=false', 'supervision=supervised']
     """
-    from umbench_metrics.extractors import BUILT_IN, available, check_sha256
-
-    ready, where = available(name)
-    if ready and name in BUILT_IN:
-        module = importlib.import_module(BUILT_IN[name])
-        try:
-            check_sha256(module.weights_path(), module.SHA256)
-        except ValueError as error:
-            raise InputError(f"extractor {name}: {error}") from None
-    return ready, where
+    return [f"{key}={str(options[key]).lower()}" for key in sorted(options)]
 
 
-def _several_known(name: str, people: Iterator[tuple[str, float]]) -> bool:
-    """Whether two classes of sex or age group occur; looks no further than needed."""
-    seen: set[object] = set()
-    for sex, age in people:
-        if name == "sex":
-            seen |= {sex} - {""}
-        elif age == age:  # known
-            seen.add(sum(age > bound for bound in AGE_BOUNDS))
-        if len(seen) > 1:
-            return True
-    return False
+def _shown(method: Method) -> dict[str, Any]:
+    """What the tables need to know of a row."""
+    entry = method.row.entry if method.row else None
+    return {
+        "name": method.name,
+        "seed": method.seed,
+        "kind": method.kind,
+        "entry": entry.name if entry else "",
+        "conditions": entry.conditions if entry else None,
+    }
 
 
 def folder_stage(path: Path) -> Stage:

@@ -76,6 +76,8 @@ def _folder(folder: Path) -> Outline:
 
 def check(suite: Suite, found: Outline) -> pd.Series:
     """The split of each row; InputError has one line for each thing that could not be done."""
+    from umbench.data.splits import split_rows
+
     problems = Problems()
     if not found.masks:
         problems.add(found.name, "no image has a mask, but generators learn from them; add some")
@@ -87,24 +89,11 @@ def check(suite: Suite, found: Outline) -> pd.Series:
             f"multiple of {SIDE_STEP} and at least {LEAST_SIDE}; resize them",
         )
     problems.stop()
-    split, labelled = _split(suite, found.table)
-    _check_counts(suite, split, labelled, problems)
+    counts = None if suite.splits == "given" else suite.splits.model_dump()
+    split, labelled = split_rows(found.table, counts, suite.labelled, suite.split_seed)
+    _check_counts(suite, split, int(labelled.sum()), problems)
     problems.stop()
     return split
-
-
-def _split(suite: Suite, table: pd.DataFrame) -> tuple[pd.Series, int]:
-    """As the stage `split` will do it: each row's split, and how many rows are labelled."""
-    from umbench.data.splits import assign_splits, choose_labelled, given_splits
-
-    if suite.splits == "given":
-        split = given_splits(table)
-    else:
-        split = assign_splits(table, **suite.splits.model_dump(), seed=suite.split_seed)
-    if suite.labelled is None:
-        return split, int((split == "train").sum())
-    chosen = choose_labelled(table.assign(split=split), suite.labelled, suite.split_seed)
-    return split, int(chosen.sum())
 
 
 def _check_counts(suite: Suite, split: pd.Series, labelled: int, problems: Problems) -> None:
@@ -114,9 +103,9 @@ def _check_counts(suite: Suite, split: pd.Series, labelled: int, problems: Probl
         "masks": count["validation"] + labelled,
         "guidance": count["validation"] + count["train"],
     }
-    kinds = {choice.id: get(choice.id).conditions for choice in suite.generators}
+    kinds = {choice.name: get(choice.id).conditions for choice in suite.generators}
     short = {
-        id: usable[kind] for id, kind in kinds.items() if kind and suite.samples > usable[kind]
+        name: usable[kind] for name, kind in kinds.items() if kind and suite.samples > usable[kind]
     }
     if short:
         problems.add(
@@ -125,7 +114,7 @@ def _check_counts(suite: Suite, split: pd.Series, labelled: int, problems: Probl
             f"{min(short.values())} conditions; lower it or leave these entries out",
         )
     # a distance needs two images, and of those that are scored by folds two in each
-    folds = FOLDS if "source" in suite.panel.extractors else 1
+    folds = FOLDS if "source" in [view.id for view in suite.panel.extractors] else 1
     least = {
         "validation": 2 * folds if "real" in suite.controls else 2,
         "test": 2 * folds if "degraded" in suite.controls else 2,

@@ -1,0 +1,128 @@
+"""The last three stages on planted results: what a run folder shows of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from umbench.data.annotated_set import AnnotatedSet, write_set
+from umbench.data.phantom import make_phantom_set
+from umbench.pipeline import Context, Plan, Stage
+from umbench.stages import board, compare, scores, split
+from umbench.stages.artifacts import SET, save_arrays, save_json
+from umbench.suite.loader import load_suites
+from umbench.suite.plan import build_plan
+
+SUITE = """\
+name: planted
+data: {phantom: {subjects: 20, size: 32}}
+splits: {train: 8, validation: 6, test: 6}
+labelled: 4
+generators:
+  - um2i
+  - {id: um2i, name: strict, supervision: supervised}
+  - {id: um2i, name: alone, heads: image}
+samples: 6
+panel: {extractors: [sex, age], resolutions: [32]}
+metrics: [mm-fid, mm-std, utility]
+controls: [real, degraded, copies, held-out, shuffled]
+statistics: {reference: um2i, permutations: 19}
+"""
+FARTHER = {"real": 0.0, "um2i": 1.0, "strict": 2.0, "alone": 3.0, "degraded": 9.0}
+
+
+def planted(stage: Stage, folder: Path, data: AnnotatedSet) -> None:
+    """What a stage of this kind leaves, without its work."""
+    rng = np.random.default_rng([*stage.id.encode()])
+    folder.mkdir()
+    if stage.kind == "phantom":
+        write_set(folder / SET, data)
+    elif stage.kind in ("sample", "control"):
+        made = data.take(np.arange(6))
+        bare = stage.params.get("options") == {"heads": "image"}
+        write_set(folder / SET, replace(made, masks=None) if bare else made)
+        save_arrays(folder, rows=np.arange(6), conditions=made.images[:, None])
+    elif stage.kind == "train":
+        trained = {"perceptual": stage.params["perceptual"]["name"]}
+        if not stage.params["options"]:
+            trained["trusted_share"] = {"0": 0.9, "1": 0.7, "2": 0.0, "all": 0.81}
+            trained["trusted_right"] = {"all": 0.95}
+        save_json(folder / "model.json", trained)
+    elif stage.kind == "superpixels":
+        measured = {"superpixels_asked": 2048.0, "superpixels_per_image": 1800.0}
+        save_json(folder / "result.json", {"measured": measured})
+    elif stage.kind == "features":
+        name = "reference" if stage.params["reference"] else stage.id.split()[1]
+        away = FARTHER.get(name, 0.0)
+        if stage.params["extractor"] == "age":  # here damage is not seen
+            away = {"real": 1.0, "degraded": 0.5}.get(name, away)
+        values = rng.normal(size=(6, 5)) * 0.1 + away
+        save_arrays(folder, **{"32/0": values.astype(np.float32), "rows/0": np.arange(6)})
+        network = {"name": "planted", "backbone": "compact", "dim": 5, "fingerprint": "f" * 64,
+                   "accuracy": None, "flag": ""}  # fmt: skip
+        save_json(folder / "extractor.json", [network])
+    elif stage.kind == "segment":
+        rows = [(f"{k}.png", f"s{k}", "lung", rng.random(), "") for k in range(6)]
+        columns = ["image", "subject", "region", "value", "empty"]
+        pd.DataFrame(rows, columns=columns).to_csv(folder / "dice.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose last stages are real."""
+    root = tmp_path_factory.mktemp("planted")
+    (root / "suite.yaml").write_text(SUITE)
+    (suite,) = load_suites(str(root / "suite.yaml"))
+    plan: Plan = build_plan(suite)
+    folders = {stage.id: root / f"{k}" for k, stage in enumerate(plan.stages)}
+    data = make_phantom_set(20, 32, seed=0)
+    real = {"split": split, "scores": scores, "compare": compare, "board": board}
+    for stage in plan.stages:
+        if stage.kind not in real:
+            planted(stage, folders[stage.id], data)
+            continue
+        folders[stage.id].mkdir()
+        inputs = {role: folders[id] for role, id in stage.inputs.items()}
+        output = folders[stage.id]
+        real[stage.kind].run(Context(stage, inputs, output, output, lambda *_: None))
+    return folders["board"]
+
+
+def test_rows_are_generators_controls_and_arms_of_real_pairs(run: Path) -> None:
+    shown = pd.read_csv(run / "leaderboard.csv").set_index("method")
+    arms = ["real+copies", "real+held-out", "real+shuffled"]
+    assert list(shown.index) == ["real", "um2i", "strict", "alone", "degraded", *arms]
+    assert shown.loc[arms, "mm_fid"].isna().all() and shown.loc[arms, "dice lung"].notna().all()
+    assert np.isnan(shown.loc["alone", "dice lung"])
+    assert shown.loc["um2i", "observations"] == 1
+    tests = pd.read_csv(run / "tests.csv")
+    dice = tests[tests["metric"] == "dice lung"].set_index("a")["family"]
+    assert set(dice.index) == {"real+um2i", "real+strict", *arms}
+    assert set(dice[arms]) == {"each control against real"}
+
+
+def test_notes_say_what_the_numbers_depend_on(run: Path) -> None:
+    meta = json.loads((run / "leaderboard.json").read_text())["meta"]
+    assert [item["what"] for item in meta["left_out"]] == ["utility of alone", "age@32"]
+    notes = "\n".join(meta["notes"])
+    assert "MM-FID against um2i, Holm-adjusted: strict +" in notes
+    assert "strict: um2i, supervision = supervised." in notes
+    assert (
+        "um2i: trusted share of unlabelled pixels 0.81, right 0.95; next to none of lesion" in notes
+    )
+    assert "128" not in notes and "512 superpixels per tile (2048 per image asked, 1800" in notes
+    assert meta["extractors"][0]["name"] == "sex"
+    assert "age@32: degraded scores" in (run / "leaderboard.md").read_text()
+
+
+def test_every_row_has_a_picture_and_a_link_to_it(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    names = {path.stem for path in (run / "pictures").iterdir()}
+    assert names == {"test-images", "real", "um2i", "strict", "alone", "degraded"}
+    for name in names:
+        assert f'href="pictures/{name}.png"' in page
