@@ -5,43 +5,73 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
+from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
 from umbench_baselines.training import TrainingRun
 from umbench_baselines.translation import (
     TranslationConfig,
     Translator,
     preset,
+    read_pseudo,
     train_translation,
 )
-from umbench_baselines.translation.losses import mask_loss
-from umbench_baselines.translation.networks import ImageDiscriminator, MaskDiscriminator
+from umbench_baselines.translation.losses import mask_discriminator_loss, mask_loss
+from umbench_baselines.translation.networks import (
+    ImageDiscriminator,
+    MaskDiscriminator,
+    hardened,
+)
+from umbench_baselines.translation.pseudo import COUNTS, LABELS, UNTRUSTED
+from umbench_baselines.translation.train import _Training, one_hot
+from umbench_baselines.weights import resolve_perceptual
 
 CONFIG = TranslationConfig(
-    width=4, cap=16, blocks=2, disc_width=4, steps_supervised=3, steps_semi=3, batch=4,
-    lr=1e-3, perceptual="none",
+    width=4, cap=16, blocks=2, disc_width=4, disc_down=3, steps_supervised=3, steps_semi=3,
+    batch=4, lr=1e-3, perceptual="none", perceptual_sha256="",
 )  # fmt: skip
+LONG = replace(CONFIG, steps_supervised=100, steps_semi=100, lr=3e-3, ema_images=40.0)
 
 
 @pytest.fixture(scope="module")
-def data() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def data() -> TrainingData:
+    """Twelve discs on a background, six of them labelled; guidance has five grey values."""
     generator = torch.Generator().manual_seed(0)
     grid = torch.linspace(-1, 1, 32)
     centres = torch.rand(12, 2, generator=generator) - 0.5
     distance = (grid[None, :, None] - centres[:, 0, None, None]) ** 2
     distance = distance + (grid[None, None, :] - centres[:, 1, None, None]) ** 2
-    masks = (distance < 0.2).long()
-    images = 0.2 + 0.6 * masks[:, None].float()
-    guidance = (images * 5).floor() / 5
-    labelled = torch.arange(12) < 6
-    return guidance, images, masks, labelled
+    masks = (distance < 0.2).numpy().astype(np.uint8)
+    images = (51 + 153 * masks).astype(np.uint8)
+    known = np.arange(12) < 6
+    return TrainingData(
+        images=Pictures.of(images),
+        guidance=Pictures.of(images // 50 * 50),
+        masks=LabelMaps(masks, np.arange(12), (0, 1), known),
+        labelled=torch.from_numpy(known),
+        classes=2,
+        t=50,
+    )
 
 
-def train(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], config: TranslationConfig, folder: Path
-) -> Translator:
-    return train_translation(*data, 2, config, TrainingRun(folder, seed=3))
+def train(data: TrainingData, config: TranslationConfig, folder: Path) -> Translator:
+    return train_translation(data, "guidance", config, TrainingRun(folder, seed=3))[0]
+
+
+def training(data: TrainingData, config: TranslationConfig, folder: Path) -> _Training:
+    return _Training(data, "guidance", config, TrainingRun(folder, seed=3))
+
+
+def guidance(data: TrainingData) -> Tensor:
+    assert data.guidance is not None
+    return data.guidance.batch(slice(None))
+
+
+def truth(data: TrainingData) -> Tensor:
+    return torch.from_numpy(data.masks.values).long()
 
 
 def states_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -49,77 +79,280 @@ def states_equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return all(torch.equal(x, y) for x, y in pairs)
 
 
-@pytest.mark.parametrize("segmentation", [True, False])
-def test_shapes_and_ranges(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], tmp_path: Path, segmentation: bool
-) -> None:
-    model = train(data, replace(CONFIG, segmentation=segmentation), tmp_path)
-    images, masks = model.translate(data[0][:5], batch=2)
-    assert images.shape == (5, 1, 32, 32)
-    assert images.min() >= 0
-    assert images.max() <= 1
-    if segmentation:
-        assert masks is not None
+@pytest.mark.parametrize("heads", ["both", "image", "segmentation"])
+def test_heads_say_what_comes_out(data: TrainingData, tmp_path: Path, heads: str) -> None:
+    model, facts = train_translation(
+        data, "guidance", replace(CONFIG, heads=heads), TrainingRun(tmp_path, seed=3)
+    )
+    images, masks = model.translate(guidance(data)[:5], batch=2)
+    assert (images is not None, masks is not None) == (
+        heads != "segmentation",
+        heads != "image",
+    )
+    if images is not None:
+        assert images.shape == (5, 1, 32, 32)
+        assert 0 <= images.min() <= images.max() <= 1
+    if masks is not None:
         assert masks.shape == (5, 2, 32, 32)
         assert torch.allclose(masks.sum(1), torch.ones(5, 32, 32), atol=1e-5)
-    else:
-        assert masks is None
+    assert facts["conditions"] == 1
+    assert ("trusted_share" in facts) == (heads != "image")
 
 
-@pytest.mark.parametrize("stop", [2, 4])
-def test_a_resumed_training_ends_with_the_same_bytes(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], tmp_path: Path, stop: int
-) -> None:
-    whole = train(data, CONFIG, tmp_path / "whole")
+def test_label_masks_enter_as_one_channel_per_class(data: TrainingData, tmp_path: Path) -> None:
+    config = replace(CONFIG, heads="image")
+    run = TrainingRun(tmp_path, seed=3)
+    with pytest.raises(ValueError, match="some rows have none"):
+        train_translation(data, "masks", config, run)
+    labelled = data.take(data.labelled)
+    with pytest.raises(ValueError, match='heads must be "image"'):
+        train_translation(labelled, "masks", CONFIG, run)
+    model, facts = train_translation(labelled, "masks", config, run)
+    assert facts["conditions"] == 2
+    assert model.translate(one_hot(truth(labelled)[:2], 2))[1] is None
 
-    class Killed(Exception):
-        pass
+
+def test_without_labels_or_guidance_nothing_is_trained(data: TrainingData, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="raise `labelled`"):
+        train(data.take(~data.labelled), CONFIG, tmp_path)
+    with pytest.raises(ValueError, match="there are none"):
+        train(replace(data, guidance=None), CONFIG, tmp_path)
+
+
+class Killed(Exception):
+    """What ends a training from outside."""
+
+
+def killed(data: TrainingData, config: TranslationConfig, folder: Path, stop: int) -> None:
+    """A training whose last checkpoint is that of step `stop`."""
 
     def kill(done: int, total: int, text: str) -> None:
         # the checkpoint of a step is written after its progress report
         if done == stop + 1:
             raise Killed
 
-    run = TrainingRun(tmp_path / "cut", seed=3, checkpoint_seconds=0.0, progress=kill)
+    run = TrainingRun(folder, seed=3, checkpoint_seconds=0.0, progress=kill)
     with pytest.raises(Killed):
-        train_translation(*data, 2, CONFIG, run)
-    assert states_equal(train(data, CONFIG, tmp_path / "cut"), whole)
+        train_translation(data, "guidance", config, run)
 
 
-def test_no_steps_leave_the_initial_network(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], tmp_path: Path
+@pytest.mark.parametrize("stop", [2, 4])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_resumed_training_ends_with_the_same_bytes(
+    data: TrainingData, tmp_path: Path, stop: int, lost: bool
 ) -> None:
-    config = preset("quick", size=32, count=12, segmentation=True, untrained=True)
+    # no threshold, so that pseudo-segmentations matter
+    config = replace(CONFIG, confidence=0.0)
+    whole = train(data, config, tmp_path / "whole")
+    killed(data, config, tmp_path / "cut", stop)
+    if lost:
+        (tmp_path / "cut" / LABELS).unlink(missing_ok=True)
+        (tmp_path / "cut" / COUNTS).unlink(missing_ok=True)
+    assert states_equal(train(data, config, tmp_path / "cut"), whole)
+    files = [(tmp_path / name / LABELS).read_bytes() for name in ("whole", "cut")]
+    assert files[0] == files[1]
+
+
+def test_pseudo_segmentations_are_made_once(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    teach = _Training._teach
+
+    def counted(self: _Training, rows: Tensor) -> tuple[Tensor, Tensor]:
+        asked.extend(rows.tolist())
+        return teach(self, rows)
+
+    monkeypatch.setattr(_Training, "_teach", counted)
+    killed(data, CONFIG, tmp_path, 4)
+    train(data, CONFIG, tmp_path)
+    assert asked == list(range(6, 12))
+
+
+def test_no_steps_leave_the_initial_network(data: TrainingData, tmp_path: Path) -> None:
+    config = preset("quick", size=32, count=12, untrained=True)
     small = replace(config, width=4, cap=8, disc_width=4)
     torch.manual_seed(3)
     initial = Translator(1, 2, small)
     assert states_equal(train(data, small, tmp_path), initial)
 
 
-def test_training_brings_images_and_masks_closer(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], tmp_path: Path
-) -> None:
-    long = replace(CONFIG, steps_supervised=80, steps_semi=120, lr=3e-3, ema_images=40.0,
-                   perceptual="efficientnet-lite0")  # fmt: skip
+def test_training_brings_images_and_masks_closer(data: TrainingData, tmp_path: Path) -> None:
+    name, sha256 = resolve_perceptual("efficientnet-lite0")
+    long = replace(LONG, perceptual=name, perceptual_sha256=sha256)
     before = train(data, replace(CONFIG, steps_supervised=0, steps_semi=0), tmp_path / "0")
     after = train(data, long, tmp_path / "1")
-    error = [(m.translate(data[0])[0] - data[1]).abs().mean() for m in (before, after)]
-    assert error[1] < 0.5 * error[0]
-    masks = after.translate(data[0])[1]
+    errors = []
+    for model in (before, after):
+        images, masks = model.translate(guidance(data))
+        assert images is not None
+        errors.append(float((images - data.images.batch(slice(None))).abs().mean()))
+    assert errors[1] < 0.5 * errors[0]
     assert masks is not None
-    # the unlabelled rows too, which only pseudo-segmentations taught
-    assert (masks.argmax(1)[6:] == data[2][6:]).float().mean() > 0.9
+    # the unlabelled rows too
+    assert (masks.argmax(1)[6:] == truth(data)[6:]).float().mean() > 0.9
 
 
-def test_masks_of_unlabelled_rows_are_never_read(
-    data: tuple[Tensor, Tensor, Tensor, Tensor], tmp_path: Path
+def test_unlabelled_pixels_are_trusted_and_mostly_right(data: TrainingData, tmp_path: Path) -> None:
+    config = replace(LONG, steps_semi=1, heads="segmentation", confidence=0.8)
+    _, facts = train_translation(data, "guidance", config, TrainingRun(tmp_path / "a", seed=3))
+    found = read_pseudo(tmp_path / "a", data)
+    assert found is not None
+    rows, labels = found
+    assert rows.tolist() == list(range(6, 12))
+    trusted = labels != UNTRUSTED
+    assert trusted.mean() == pytest.approx(facts["trusted_share"]["all"])
+    assert set(facts["trusted_share"]) == {"0", "1", "all"}
+    assert min(facts["trusted_share"].values()) > 0.2
+    right = (labels == data.masks.values[rows])[trusted]
+    train(data, replace(config, confidence=0.0), tmp_path / "b")
+    everything = read_pseudo(tmp_path / "b", data)
+    assert everything is not None
+    # the wrong pixels are among those that are not trusted
+    assert right.mean() > 0.95
+    assert right.mean() > (everything[1] == data.masks.values[rows]).mean() + 0.02
+
+
+def test_a_higher_threshold_trusts_less(data: TrainingData, tmp_path: Path) -> None:
+    shares = [
+        train_translation(
+            data, "guidance", replace(CONFIG, confidence=c), TrainingRun(tmp_path / str(c), seed=3)
+        )[1]["trusted_share"]["all"]
+        for c in (0.0, 0.3, 1.0)
+    ]
+    assert shares[0] == 1
+    assert shares[2] == 0
+    assert shares[0] >= shares[1] >= shares[2]
+
+
+def test_sharpness_alone_says_nothing_to_the_mask_discriminator() -> None:
+    logits = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    soft, sharp = logits.softmax(1), (50 * logits).softmax(1)
+    assert not torch.allclose(soft, sharp, atol=0.1)
+    assert torch.equal(hardened(soft), hardened(sharp))
+    assert set(hardened(soft).unique().tolist()) == {0.0, 1.0}
+
+
+def test_gradients_go_through_hardened_segmentations() -> None:
+    logits = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    logits.requires_grad_()
+    weights = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    (through,) = torch.autograd.grad((hardened(logits.softmax(1)) * weights).sum(), logits)
+    (soft,) = torch.autograd.grad((logits.softmax(1) * weights).sum(), logits)
+    assert torch.equal(through, soft)
+    assert through.abs().max() > 0
+
+
+def test_the_mask_discriminator_learns_where_a_segmentation_is_wrong() -> None:
+    """Discs with a corner that is labelled as disc: confidence falls there, not elsewhere."""
+    torch.manual_seed(0)
+    judge = MaskDiscriminator(2, 8, down=3)
+    optimizer = torch.optim.Adam(judge.parameters(), lr=3e-3)
+    grid = torch.linspace(-1, 1, 32)
+    disc = ((grid[:, None] ** 2 + grid[None] ** 2) < 0.4).long()[None]
+    wrong = disc.clone()
+    wrong[:, :8, :8] = 1
+    for _ in range(60):
+        loss = mask_discriminator_loss(
+            judge(one_hot(disc, 2)), judge(one_hot(wrong, 2)), wrong == disc
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    confidence = judge(one_hot(wrong, 2)).sigmoid()[0, 0]
+    assert confidence[:8, :8].mean() < 0.4
+    assert confidence[16:, 16:].mean() > 0.8
+
+
+def test_unlabelled_images_change_what_is_learnt(data: TrainingData, tmp_path: Path) -> None:
+    config = replace(CONFIG, confidence=0.0)
+    semi = train(data, config, tmp_path / "semi")
+    supervised = train(data.take(data.labelled), config, tmp_path / "supervised")
+    assert not states_equal(semi, supervised)
+    assert read_pseudo(tmp_path / "supervised", data) is None
+
+
+def gradients(model: _Training, loss: Tensor) -> list[Tensor]:
+    found = torch.autograd.grad(loss, list(model.generator.parameters()), allow_unused=True)
+    return [torch.zeros(()) if gradient is None else gradient for gradient in found]
+
+
+def test_the_adversarial_mask_loss_is_of_labelled_images_alone(
+    data: TrainingData, tmp_path: Path
 ) -> None:
-    guidance, images, masks, labelled = data
-    spoiled = masks.clone()
-    spoiled[~labelled] = 1 - spoiled[~labelled]
-    a = train((guidance, images, masks, labelled), CONFIG, tmp_path / "a")
-    b = train((guidance, images, spoiled, labelled), CONFIG, tmp_path / "b")
-    assert states_equal(a, b)
+    model = training(data, CONFIG, tmp_path)
+    logits = torch.randn(4, 2, 32, 32, generator=torch.Generator().manual_seed(1))
+    logits.requires_grad_()
+    losses: dict[str, Tensor] = {}
+    model.pseudo = np.zeros((6, 32, 32), dtype=np.uint8)
+    model._segmentation(torch.tensor([0, 6, 1, 7]), logits, losses)
+    (found,) = torch.autograd.grad(losses["G mask adversarial"], logits)
+    assert found[[0, 2]].abs().amax((1, 2, 3)).min() > 0
+    assert not found[[1, 3]].any()
+
+
+def test_unpaired_training_compares_no_image_with_its_own(
+    data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, sha256 = resolve_perceptual("efficientnet-lite0")
+    shown: list[Tensor] = []
+    judge = ImageDiscriminator.forward
+
+    def seen(self: ImageDiscriminator, image: Tensor, condition: Tensor) -> list[Tensor]:
+        shown.append(condition)
+        return judge(self, image, condition)
+
+    monkeypatch.setattr(ImageDiscriminator, "forward", seen)
+    for paired in (True, False):
+        config = replace(CONFIG, paired=paired, perceptual=name, perceptual_sha256=sha256)
+        model = training(data, config, tmp_path / str(paired))
+        shown.clear()
+        losses = model.step(0)
+        assert ("G perceptual" in losses) == paired
+        assert len(shown) == 3
+        assert all(condition.any() == paired for condition in shown)
+
+
+@pytest.mark.parametrize(
+    ("heads", "left_out"),
+    [
+        ("image", {"D mask", "G mask", "G mask adversarial", "trusted"}),
+        ("segmentation", {"D image", "G image", "G perceptual"}),
+    ],
+)
+def test_a_missing_head_takes_its_losses_along(
+    data: TrainingData, tmp_path: Path, heads: str, left_out: set[str]
+) -> None:
+    name, sha256 = resolve_perceptual("efficientnet-lite0")
+    config = replace(CONFIG, perceptual=name, perceptual_sha256=sha256)
+    both = training(data, config, tmp_path / "both").step(0)
+    one = training(data, replace(config, heads=heads), tmp_path / heads).step(0)
+    assert set(both) - set(one) == left_out
+
+
+def test_masks_of_unlabelled_rows_are_never_read(data: TrainingData, tmp_path: Path) -> None:
+    values = data.masks.values.copy()
+    values[6:] = 1 - values[6:]
+    spoiled = replace(data, masks=replace(data.masks, values=values))
+    config = replace(CONFIG, confidence=0.0)
+    assert states_equal(train(data, config, tmp_path / "a"), train(spoiled, config, tmp_path / "b"))
+
+
+def test_only_the_batch_is_read(data: TrainingData, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Watched(Pictures):
+        def batch(self, rows: Tensor | np.ndarray | slice) -> Tensor:  # type: ignore[override]
+            asked.append(len(self.rows[rows]))
+            return super().batch(rows)
+
+    watched = replace(
+        data,
+        images=Watched(data.images.values, data.images.rows),
+        guidance=Watched.of(data.guidance.values) if data.guidance else None,
+    )
+    train(watched, CONFIG, tmp_path)
+    assert max(asked) <= CONFIG.batch
 
 
 def test_only_trusted_pixels_enter_the_mask_loss() -> None:
@@ -130,7 +363,7 @@ def test_only_trusted_pixels_enter_the_mask_loss() -> None:
     wrong = truth.clone()
     wrong[:, 4:] = 2
     assert torch.equal(mask_loss(logits, truth, trusted), mask_loss(logits, wrong, trusted))
-    perfect = torch.nn.functional.one_hot(truth, 3).permute(0, 3, 1, 2) * 50.0
+    perfect = functional.one_hot(truth, 3).permute(0, 3, 1, 2) * 50.0
     assert mask_loss(perfect, truth, trusted) < 1e-3
 
 
@@ -155,12 +388,26 @@ def test_receptive_field_of_a_patch_is_70_pixels() -> None:
     assert touched.max() - touched.min() + 1 == 70
 
 
-def test_confidence_is_per_pixel() -> None:
-    assert MaskDiscriminator(3, 4)(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
+@pytest.mark.parametrize("down", [3, 4, 5])
+def test_confidence_is_per_pixel(down: int) -> None:
+    judge = MaskDiscriminator(3, 4, down)
+    assert judge.network(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64 >> down, 64 >> down)
+    assert judge(torch.rand(2, 3, 64, 64)).shape == (2, 1, 64, 64)
 
 
 def test_the_paper_preset_is_the_papers() -> None:
-    config = preset("paper", size=1024, count=1500, segmentation=True)
-    assert (config.down, config.blocks, config.width) == (4, 9, 64)
+    config = preset("paper", size=1024, count=1500)
+    assert (config.down, config.blocks, config.width, config.disc_down) == (4, 9, 64, 5)
+    # 4 images on each of 4 GPUs; 200 epochs of 94 batches
+    assert (config.batch, config.steps) == (16, 200 * 94)
     with pytest.raises(ValueError, match="no preset"):
-        preset("papre", size=64, count=1, segmentation=True)
+        preset("papre", size=64, count=1)
+
+
+def test_presets_take_what_a_suite_says() -> None:
+    config = preset("quick", size=128, count=120, heads="segmentation", paired=False, scale=0.5)
+    assert (config.heads, config.paired) == ("segmentation", False)
+    assert config.steps == preset("quick", size=128, count=120).steps // 2
+    assert preset("quick", size=128, count=40, heads="image").steps_semi == 0
+    with pytest.raises(ValueError, match="heads must be one of"):
+        preset("quick", size=128, count=120, heads="all")

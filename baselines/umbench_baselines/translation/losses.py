@@ -45,10 +45,12 @@ def mask_loss(logits: Tensor, truth: Tensor, trusted: Tensor) -> Tensor:
     return cross + dice.mean()
 
 
-def mask_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Per-pixel cross entropy of D^S: truth is 1, predictions are 0."""
-    ones = functional.binary_cross_entropy_with_logits(real.float(), torch.ones_like(real).float())
-    zeros = functional.binary_cross_entropy_with_logits(
-        fake.float(), torch.zeros_like(fake).float()
-    )
-    return 0.5 * (ones + zeros)
+def mask_discriminator_loss(real: Tensor, fake: Tensor, right: Tensor | None = None) -> Tensor:
+    """Per-pixel cross entropy of D^S on logits (N, 1, H, W): the truth is 1, predictions are 0.
+
+    right: (N, H, W) bool, where predictions are the truth: 1 there too.
+    """
+    loss = functional.binary_cross_entropy_with_logits
+    wanted = torch.zeros_like(fake) if right is None else right[:, None].to(fake.dtype)
+    real, fake = real.float(), fake.float()
+    return 0.5 * (loss(real, torch.ones_like(real)) + loss(fake, wanted.float()))

@@ -11,17 +11,23 @@ from torch.nn import functional
 
 from umbench_baselines.resampling import DoublingConv
 from umbench_baselines.training import batches
+from umbench_baselines.weights import LITE0, LITE0_SHA256
+
+HEADS = ("both", "image", "segmentation")
+TRUST = ("joint", "adversarial", "quantile", "softmax")
 
 
 @dataclass(frozen=True)
 class TranslationConfig:
     """Widths, schedule and loss weights of G2.
 
-    width doubles with each of `down` halvings up to `cap`. steps_supervised: labelled rows alone
-    (stage a); steps_semi: all rows, with pseudo-segmentations where the confidence exceeds
-    `confidence` (stage b; Hung et al. 2018). paired: false drops the perceptual loss and hides
-    the condition from the image discriminator. segmentation: false makes images alone (M2I).
-    ema_images: half-life of the generator's moving average, in images.
+    width doubles with each of `down` halvings up to `cap`; `disc_down` is how often D^S halves.
+    steps_supervised: labelled rows alone (stage a); steps_semi: all rows, with
+    pseudo-segmentations where they are trusted (stage b; Hung et al. 2018): see `trust` and
+    `confidence` in `pseudo`. heads: both, image (M2I) or segmentation. paired: false drops the
+    perceptual loss and hides the condition from the image discriminator. perceptual: a network
+    of `weights`, with the SHA-256 of its file, or "none". ema_images: half-life of the
+    generator's moving average, in images.
     """
 
     width: int = 64
@@ -30,24 +36,42 @@ class TranslationConfig:
     blocks: int = 9
     disc_width: int = 64
     disc_scales: int = 1
+    disc_down: int = 5
     steps_supervised: int = 0
     steps_semi: int = 0
-    batch: int = 4
+    batch: int = 16
     lr: float = 2e-4
     weight_image: float = 1.0
     weight_perceptual: float = 10.0
     weight_mask_adversarial: float = 0.01
     weight_mask: float = 1.0
     gan: str = "lsgan"
+    trust: str = "joint"
     confidence: float = 0.2
     paired: bool = True
-    perceptual: str = "auto"
-    segmentation: bool = True
+    perceptual: str = LITE0
+    perceptual_sha256: str = LITE0_SHA256
+    heads: str = "both"
     ema_images: float = 500.0
 
     def __post_init__(self) -> None:
         if self.gan not in ("lsgan", "hinge"):
             raise ValueError(f"gan must be lsgan or hinge, not {self.gan!r}")
+        if self.heads not in HEADS:
+            raise ValueError(f"heads must be one of {', '.join(HEADS)}, not {self.heads!r}")
+        if self.trust not in TRUST:
+            raise ValueError(f"trust must be one of {', '.join(TRUST)}, not {self.trust!r}")
+
+    @property
+    def steps(self) -> int:
+        """All steps."""
+        return self.steps_supervised + self.steps_semi
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether there is a perceptual loss."""
+        wanted = self.paired and self.weight_perceptual > 0 and self.heads != "segmentation"
+        return wanted and self.perceptual != "none"
 
 
 def _block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -78,7 +102,7 @@ class Residual(nn.Module):
 
 
 class Translator(nn.Module):
-    """G2: condition (N, K, H, W) in [0, 1] to an image and, where asked for, a segmentation.
+    """G2: condition (N, K, H, W) in [0, 1] to an image, a segmentation, or both.
 
     Wang et al. 2018's global generator; sides must be multiples of 2^down.
     """
@@ -86,7 +110,6 @@ class Translator(nn.Module):
     def __init__(self, conditions: int, classes: int, config: TranslationConfig) -> None:
         super().__init__()
         self.config, self.classes = config, classes
-        self.perceptual_name = "none"
         widths = [min(config.width * 2**i, config.cap) for i in range(config.down + 1)]
         layers: list[nn.Module] = [_block(conditions, widths[0], 7)]
         layers += [_block(a, b, stride=2) for a, b in pairwise(widths)]
@@ -94,16 +117,15 @@ class Translator(nn.Module):
         for a, b in pairwise(widths[::-1]):
             layers += [DoublingConv(a, b), nn.BatchNorm2d(b), nn.ReLU()]
         self.shared = nn.Sequential(*layers)
-        self.image_head = nn.Conv2d(widths[0], 1, 7, padding=3, padding_mode="reflect")
-        self.mask_head = (
-            nn.Conv2d(widths[0], classes, 7, padding=3, padding_mode="reflect")
-            if config.segmentation
-            else None
-        )
+        self.image_head = _head(widths[0], 1) if config.heads != "segmentation" else None
+        self.mask_head = _head(widths[0], classes) if config.heads != "image" else None
 
-    def forward(self, condition: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Image (N, 1, H, W) in [-1, 1] and logits (N, C, H, W) or None."""
+    def forward(self, condition: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Image (N, 1, H, W) in [-1, 1] and logits (N, C, H, W); None where there is no head."""
         features = self.shared(condition * 2 - 1)
+        if self.image_head is None:
+            assert self.mask_head is not None
+            return None, self.mask_head(features)
         if self.mask_head is None:
             return torch.tanh(self.image_head(features)), None
         # Both heads read the same pixels: as one convolution they cost what one of them does.
@@ -116,19 +138,24 @@ class Translator(nn.Module):
         return torch.tanh(both[:, :1]), both[:, 1:]
 
     @torch.no_grad()
-    def translate(self, conditions: Tensor, batch: int = 8) -> tuple[Tensor, Tensor | None]:
-        """Images (N, 1, H, W) in [0, 1] and class probabilities (N, C, H, W) or None, on the CPU.
+    def translate(self, conditions: Tensor, batch: int = 8) -> tuple[Tensor | None, Tensor | None]:
+        """Images (N, 1, H, W) in [0, 1] and class probabilities (N, C, H, W), on the CPU.
 
-        Any condition will do, an edited one too (paper, section V.C).
+        None where there is no head. Any condition will do, an edited one too (paper, section V.C).
         """
         device = next(self.parameters()).device
         images, masks = [], []
         for rows in batches(len(conditions), batch):
             image, logits = self(conditions[rows].to(device))
-            images.append((image.float().cpu() + 1) / 2)
+            if image is not None:
+                images.append((image.float().cpu() + 1) / 2)
             if logits is not None:
                 masks.append(logits.float().softmax(1).cpu())
-        return torch.cat(images), torch.cat(masks) if masks else None
+        return torch.cat(images) if images else None, torch.cat(masks) if masks else None
+
+
+def _head(width: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(width, outputs, 7, padding=3, padding_mode="reflect")
 
 
 class ImageDiscriminator(nn.Module):
@@ -160,18 +187,38 @@ class ImageDiscriminator(nn.Module):
 
 
 class MaskDiscriminator(nn.Module):
-    """D^S: per-pixel logits that class probabilities are the truth (Hung et al. 2018)."""
+    """D^S: per-pixel logits that a segmentation is right there (Hung et al. 2018).
 
-    def __init__(self, classes: int, width: int) -> None:
+    `down` halvings: five as published.
+    """
+
+    def __init__(self, classes: int, width: int, down: int = 5) -> None:
         super().__init__()
-        widths = [classes, width, 2 * width, 4 * width, 8 * width]
+        widths = [classes, *(width * min(2**i, 8) for i in range(4))]
+        strides = [2] * down + [1] * (5 - down)
         layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layers += [nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)]
-        self.network = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 2, 1))
+        for (a, b), stride in zip(pairwise(widths), strides, strict=False):
+            layers += [_halving(a, b, stride), nn.LeakyReLU(0.2)]
+        self.network = nn.Sequential(*layers, _halving(widths[-1], 1, strides[-1]))
 
-    def forward(self, probabilities: Tensor) -> Tensor:
+    def forward(self, segmentation: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] to logits (N, 1, H, W)."""
         return functional.interpolate(
-            self.network(probabilities), size=probabilities.shape[-2:], mode="bilinear"
+            self.network(segmentation), size=segmentation.shape[-2:], mode="bilinear"
         )
+
+
+def _halving(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    """Of 4 x 4 px as published, or of 3 x 3 px where it does not halve."""
+    return nn.Conv2d(inputs, outputs, 4 if stride == 2 else 3, stride, 1)
+
+
+def hardened(probabilities: Tensor) -> Tensor:
+    """Probabilities (N, C, H, W) as one-hot; their gradient goes through as if they were not.
+
+    So D^S cannot tell a prediction from the truth by its sharpness (straight-through estimator,
+    Bengio et al. 2013).
+    """
+    classes = probabilities.shape[1]
+    hard = functional.one_hot(probabilities.argmax(1), classes).permute(0, 3, 1, 2)
+    return hard.to(probabilities.dtype) + (probabilities - probabilities.detach())

@@ -1,15 +1,18 @@
-"""Semi-supervised adversarial training of G2 (paper, section III.B.2); the presets."""
+"""Semi-supervised adversarial training of G2 (paper, section III.B.2)."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from umbench_baselines.contracts import TrainingData
 from umbench_baselines.training import (
     Devices,
     MovingAverage,
@@ -30,84 +33,82 @@ from umbench_baselines.translation.networks import (
     MaskDiscriminator,
     TranslationConfig,
     Translator,
+    hardened,
 )
-from umbench_baselines.translation.perceptual import Perceptual, choose
+from umbench_baselines.translation.perceptual import Perceptual
+from umbench_baselines.translation.pseudo import UNTRUSTED, make_pseudo, read_pseudo, trusted_share
 
-PAPER_EPOCHS = 200
 Network = TypeVar("Network", bound=nn.Module)
-
-
-def preset(
-    name: str,
-    *,
-    size: int,
-    count: int,
-    segmentation: bool,
-    untrained: bool = False,
-    scale: float = 1.0,
-) -> TranslationConfig:
-    """Configuration for `count` images of side `size`; `scale` times the steps.
-
-    All keep 4 down-samplings and 9 residual blocks. ValueError for an unknown name.
-    """
-    if name == "paper":
-        steps = PAPER_EPOCHS * -(-count // 4)
-        config = TranslationConfig(disc_scales=2 if size >= 512 else 1)
-    elif name == "small":
-        steps = 500
-        config = TranslationConfig(
-            width=24, cap=160, disc_width=24, batch=8, lr=7e-4, ema_images=1000.0
-        )
-    elif name == "quick":
-        steps = 140
-        config = TranslationConfig(
-            width=16, cap=96, disc_width=16, batch=8, lr=1e-3, ema_images=300.0
-        )
-    else:
-        raise ValueError(f"no preset called {name!r}; there are quick, small, paper")
-    steps = 0 if untrained else max(2, round(steps * scale))
-    supervised = steps // 3 if segmentation else steps
-    return replace(
-        config,
-        segmentation=segmentation,
-        steps_supervised=supervised,
-        steps_semi=steps - supervised,
-    )
+Source = Literal["masks", "guidance"]
+Conditions = Callable[[Tensor | slice], Tensor]
+"""Rows of the data -> conditions (n, K, H, W) float32 in [0, 1], on the CPU."""
 
 
 def train_translation(
-    conditions: Tensor,
-    images: Tensor,
-    masks: Tensor,
-    labelled: Tensor,
-    classes: int,
-    config: TranslationConfig,
-    run: TrainingRun,
-) -> Translator:
-    """Train G2; the averaged generator in evaluation mode, its batch statistics measured anew.
+    data: TrainingData, source: Source, config: TranslationConfig, run: TrainingRun
+) -> tuple[Translator, dict[str, Any]]:
+    """Train G2 on all rows of `data`, conditioned on label masks or on unsupervised masks.
 
-    conditions: (N, K, H, W) in [0, 1]. images: (N, 1, H, W) in [0, 1]. masks: (N, H, W) int64,
-    read only where `labelled` (N,). Stage a uses labelled rows alone; stage b all rows.
+    Returns the averaged generator in evaluation mode, its batch statistics measured anew, and
+    facts: the config, the number of condition channels, the perceptual network, and, where there
+    are unlabelled rows to segment, `trusted_share`. Stage a uses labelled rows alone; stage b
+    all rows. ValueError where the data do not allow it.
     """
-    if not labelled.any():
-        raise ValueError("translation: no labelled image to train on; raise `labelled`")
-    training = _Training(conditions, images, masks, labelled, classes, config, run)
-    total = config.steps_supervised + config.steps_semi
+    _check(data, source, config)
+    training = _Training(data, source, config, run)
     run_loop(
-        training.parts, total, training.step, run, training.devices,
+        training.parts, config.steps, training.step, run, training.devices,
         preview=training.preview, label="translator",
     )  # fmt: skip
     model = training.average.module
     assert isinstance(model, Translator)
-    model.perceptual_name = training.perceptual_name
-    if total:
-        recalibrate(model, conditions, config.batch)
-    return model.eval()
+    if config.steps:
+        recalibrate(model, training.conditions, torch.arange(len(data.images)), config.batch)
+    facts: dict[str, Any] = {
+        "config": asdict(config),
+        "conditions": training.channels,
+        "perceptual": config.perceptual if config.compares_features else "none",
+    }
+    if training.teaches:
+        facts["trusted_share"] = trusted_share(run.folder, data)
+    return model.eval(), facts
+
+
+def _check(data: TrainingData, source: Source, config: TranslationConfig) -> None:
+    if not data.labelled.any():
+        raise ValueError("translation: no labelled image to train on; raise `labelled`")
+    if source == "masks" and not data.labelled.all():
+        raise ValueError("translation: label masks are the condition, but some rows have none")
+    if source == "masks" and config.heads != "image":
+        raise ValueError(
+            f'translation: a segmentation of label masks says nothing; heads must be "image", '
+            f"not {config.heads!r}"
+        )
+    if source == "guidance" and data.guidance is None:
+        raise ValueError("translation: unsupervised masks are the condition, but there are none")
+
+
+def conditions_of(data: TrainingData, source: Source) -> Conditions:
+    """What G2 is conditioned on: label masks one-hot, or unsupervised masks as grey / 255."""
+
+    def masks(rows: Tensor | slice) -> Tensor:
+        return one_hot(data.masks.batch(rows), data.classes)
+
+    def guidance(rows: Tensor | slice) -> Tensor:
+        assert data.guidance is not None
+        return data.guidance.batch(rows)
+
+    return masks if source == "masks" else guidance
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(N, H, W) class indices to (N, classes, H, W) float32."""
+    return functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()
 
 
 @torch.no_grad()
-def recalibrate(model: nn.Module, conditions: Tensor, batch: int) -> None:
-    """Set batch-norm statistics to their mean over the conditions, at the final weights."""
+def recalibrate(model: nn.Module, conditions: Conditions, rows: Tensor, batch: int) -> None:
+    """Set batch-norm statistics to their mean over the rows, at the final weights."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [norm.momentum for norm in norms]
     for norm in norms:
@@ -115,9 +116,9 @@ def recalibrate(model: nn.Module, conditions: Tensor, batch: int) -> None:
         norm.momentum = None
     model.train()
     device = next(model.parameters()).device
-    for rows in batches(len(conditions), batch):
-        if rows.stop - rows.start > 1:
-            model(conditions[rows].to(device))
+    for chosen in batches(len(rows), batch):
+        if chosen.stop - chosen.start > 1:
+            model(conditions(rows[chosen]).to(device))
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
     model.eval()
@@ -127,90 +128,81 @@ class _Training:
     """The networks, their optimisers and one step."""
 
     def __init__(
-        self,
-        conditions: Tensor,
-        images: Tensor,
-        masks: Tensor,
-        labelled: Tensor,
-        classes: int,
-        config: TranslationConfig,
-        run: TrainingRun,
+        self, data: TrainingData, source: Source, config: TranslationConfig, run: TrainingRun
     ) -> None:
-        # channels last: convolutions on a CPU take a third of the time
-        self.conditions = conditions.contiguous(memory_format=torch.channels_last)
-        self.images, self.masks = images * 2 - 1, masks
-        self.config, self.run, self.classes = config, run, classes
-        self.with_labels = torch.nonzero(labelled).flatten()
-        self.without_labels = torch.nonzero(~labelled).flatten()
+        self.data, self.config, self.run = data, config, run
+        self.conditions = conditions_of(data, source)
+        self.channels = data.classes if source == "masks" else 1
+        self.with_labels = torch.nonzero(data.labelled).flatten()
+        self.without_labels = torch.nonzero(~data.labelled).flatten()
         self.devices = Devices(run.precision)
+        self.pseudo: np.ndarray | None = None
         torch.manual_seed(run.seed)
-        self.generator = self._placed(Translator(conditions.shape[1], classes, config))
-        self.judge = self._placed(
-            ImageDiscriminator(1 + conditions.shape[1], config.disc_width, config.disc_scales)
-        )
+        self.generator = self._placed(Translator(self.channels, data.classes, config))
         self.average = MovingAverage(self.generator, config.ema_images)
         # discriminators' BatchNorm and G2's are in training mode throughout
-        self.optimizer = self._adam(self.generator)
-        self.judge_optimizer = self._adam(self.judge)
-        self.parts: dict[str, Stateful] = {
-            "generator": self.generator,
-            "judge": self.judge,
-            "average": self.average,
-            "optimizer": self.optimizer,
-            "judge optimizer": self.judge_optimizer,
-        }
-        if config.segmentation:
-            self.mask_judge = self._placed(MaskDiscriminator(classes, config.disc_width))
-            self.mask_optimizer = self._adam(self.mask_judge)
+        self.optimizers = {"optimizer": self._adam(self.generator)}
+        self.parts: dict[str, Stateful] = {"generator": self.generator, "average": self.average}
+        if config.heads != "segmentation":
+            self.judge = self._placed(
+                ImageDiscriminator(1 + self.channels, config.disc_width, config.disc_scales)
+            )
+            self.optimizers["judge optimizer"] = self._adam(self.judge)
+            self.parts["judge"] = self.judge
+        if config.heads != "image":
+            self.mask_judge = self._placed(
+                MaskDiscriminator(data.classes, config.disc_width, config.disc_down)
+            )
+            self.optimizers["mask optimizer"] = self._adam(self.mask_judge)
             self.teacher = copy.deepcopy(self.generator).eval().requires_grad_(False)
             self.teacher_judge = copy.deepcopy(self.mask_judge).requires_grad_(False)
             self.parts |= {
                 "mask judge": self.mask_judge,
-                "mask optimizer": self.mask_optimizer,
                 "teacher": self.teacher,
                 "teacher judge": self.teacher_judge,
             }
-        wanted = config.paired and config.weight_perceptual > 0 and config.perceptual != "none"
-        total = config.steps_supervised + config.steps_semi
-        self.perceptual_name = choose(config.perceptual) if wanted else "none"
+        self.parts |= self.optimizers
         self.perceptual = (
-            self._placed(Perceptual(self.perceptual_name)).eval() if wanted and total else None
+            self._placed(Perceptual(config.perceptual, config.perceptual_sha256)).eval()
+            if config.compares_features and config.steps
+            else None
         )
+
+    @property
+    def teaches(self) -> bool:
+        """Whether there are pseudo-segmentations to learn from."""
+        config = self.config
+        return config.heads != "image" and config.steps_semi > 0 and len(self.without_labels) > 0
 
     def _placed(self, module: Network) -> Network:
         placed = module.to(self.devices.device).train()
+        # channels last: convolutions on a CPU take a third of the time
         return placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _to_device(self, values: Tensor) -> Tensor:
+        return values.to(self.devices.device, memory_format=torch.channels_last)
 
     def _adam(self, module: nn.Module) -> torch.optim.Adam:
         return torch.optim.Adam(module.parameters(), lr=self.config.lr, betas=(0.5, 0.999))
 
     def step(self, index: int) -> dict[str, Tensor]:
         """D^I and D^S first, then G2; one forward pass of G2 serves all three."""
-        config, devices = self.config, self.devices
+        devices = self.devices
         self._set_rates(index)
-        if config.segmentation and index == config.steps_supervised:
-            self._save_teacher()
+        if self.teaches and index >= self.config.steps_supervised:
+            self._ask_teacher(index)
         rows = devices.shard(self._rows(index))
-        condition = self.conditions[rows].to(devices.device)
-        real = self.images[rows].to(devices.device)
-        shown = condition if config.paired else torch.zeros_like(condition)
+        condition = self._to_device(self.conditions(rows))
         with devices.autocast():
             fake, logits = self.generator(condition)
-            on_real, on_fake = self.judge(real, shown), self.judge(fake.detach(), shown)
-        losses = {"D image": discriminator_loss(config.gan, on_real, on_fake)}
-        devices.update(losses["D image"], self.judge_optimizer)
-        with devices.autocast():
-            wanted = generator_loss(config.gan, self.judge(fake, shown))
-        total = config.weight_image * wanted
-        losses["G image"] = wanted
-        if self.perceptual is not None:
-            with devices.autocast():
-                losses["G perceptual"] = self.perceptual(fake, real)
-            total = total + config.weight_perceptual * losses["G perceptual"]
+        losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=devices.device)
+        if fake is not None:
+            total = total + self._image(rows, condition, fake, losses)
         if logits is not None:
-            total = total + self._segmentation(index, rows, condition, logits.float(), losses)
-        devices.update(total, self.optimizer)
-        self.average.update(config.batch)
+            total = total + self._segmentation(rows, logits.float(), losses)
+        devices.update(total, self.optimizers["optimizer"])
+        self.average.update(self.config.batch)
         return {name: value.detach() for name, value in losses.items()}
 
     def _rows(self, index: int) -> Tensor:
@@ -226,67 +218,100 @@ class _Training:
         # in turn, so that every device's share of the batch holds both
         return torch.cat([torch.stack([rows, more[:size]], 1).flatten(), more[size:]])
 
-    def _segmentation(
-        self,
-        index: int,
-        rows: Tensor,
-        condition: Tensor,
-        logits: Tensor,
-        losses: dict[str, Tensor],
+    def _image(
+        self, rows: Tensor, condition: Tensor, fake: Tensor, losses: dict[str, Tensor]
     ) -> Tensor:
-        """D^S's step, then G2's part: L_S where pixels are trusted, and L_adv^S."""
-        device = logits.device
-        is_labelled = torch.isin(rows, self.with_labels).to(device)
-        truth = self.masks[rows].to(device)
-        trusted = is_labelled[:, None, None].expand_as(truth).clone()
-        if not is_labelled.all():
-            pseudo, confident = self._pseudo(condition[~is_labelled])
-            truth[~is_labelled], trusted[~is_labelled] = pseudo, confident
-        if is_labelled.any():
-            one_hot = functional.one_hot(truth[is_labelled], self.classes).permute(0, 3, 1, 2)
-            probabilities = logits[is_labelled].detach().softmax(1)
-            loss = mask_discriminator_loss(
-                self.mask_judge(one_hot.float()), self.mask_judge(probabilities)
-            )
-            losses["D mask"] = loss
-            self.devices.update(loss, self.mask_optimizer)
+        """D^I's step, then G2's part: L_adv^I and L_vgg."""
+        config, devices = self.config, self.devices
+        real = self._to_device(self.data.images.batch(rows) * 2 - 1)
+        shown = condition if config.paired else torch.zeros_like(condition)
+        with devices.autocast():
+            on_real, on_fake = self.judge(real, shown), self.judge(fake.detach(), shown)
+        losses["D image"] = discriminator_loss(config.gan, on_real, on_fake)
+        devices.update(losses["D image"], self.optimizers["judge optimizer"])
+        with devices.autocast():
+            losses["G image"] = generator_loss(config.gan, self.judge(fake, shown))
+        total = config.weight_image * losses["G image"]
+        if self.perceptual is not None:
+            with devices.autocast():
+                losses["G perceptual"] = self.perceptual(fake, real)
+            total = total + config.weight_perceptual * losses["G perceptual"]
+        return total
+
+    def _segmentation(self, rows: Tensor, logits: Tensor, losses: dict[str, Tensor]) -> Tensor:
+        """D^S's step, then G2's part: L_S where pixels are trusted; L_adv^S on labelled images."""
+        config = self.config
+        truth, trusted, labelled = (t.to(logits.device) for t in self._targets(rows))
+        sure = logits[labelled].softmax(1)
+        shown = sure if config.trust == "softmax" else hardened(sure)
+        right = sure.argmax(1) == truth[labelled] if config.trust == "joint" else None
+        losses["D mask"] = mask_discriminator_loss(
+            self.mask_judge(one_hot(truth[labelled], self.data.classes)),
+            self.mask_judge(shown.detach()),
+            right,
+        )
+        self.devices.update(losses["D mask"], self.optimizers["mask optimizer"])
         losses["G mask"] = mask_loss(logits, truth, trusted)
-        believed = self.mask_judge(logits.softmax(1)).float()
-        losses["G mask adversarial"] = functional.softplus(-believed).mean()
+        losses["G mask adversarial"] = functional.softplus(-self.mask_judge(shown).float()).mean()
         losses["trusted"] = trusted.float().mean()
-        weights = self.config.weight_mask, self.config.weight_mask_adversarial
+        weights = config.weight_mask, config.weight_mask_adversarial
         return weights[0] * losses["G mask"] + weights[1] * losses["G mask adversarial"]
 
-    @torch.no_grad()
-    def _pseudo(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Segmentations by the saved G2, and where the saved D^S is confident in them."""
-        _, logits = self.teacher(condition)
-        probabilities = logits.float().softmax(1)
-        confidence = torch.sigmoid(self.teacher_judge(probabilities))[:, 0]
-        return probabilities.argmax(1), confidence > self.config.confidence
+    def _targets(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Class indices (n, H, W), where they are trusted, and which rows are labelled (n,)."""
+        labelled = self.data.labelled[rows]
+        truth = self.data.masks.batch(rows)
+        trusted = torch.ones_like(truth, dtype=torch.bool)
+        if self.pseudo is not None and not labelled.all():
+            places = torch.searchsorted(self.without_labels, rows[~labelled])
+            found = torch.from_numpy(np.array(self.pseudo[places.numpy()])).long()
+            trusted[~labelled] = found != UNTRUSTED
+            truth[~labelled] = found * (found != UNTRUSTED)
+        return truth, trusted, labelled
 
-    def _save_teacher(self) -> None:
-        """Keep G2 and D^S as they are after the labelled stage."""
-        self.teacher.load_state_dict(self.average.module.state_dict())
-        recalibrate(self.teacher, self.conditions[self.with_labels], self.config.batch)
-        self.teacher_judge.load_state_dict(self.mask_judge.state_dict())
+    def _ask_teacher(self, index: int) -> None:
+        """Save G2 and D^S when stage b begins; see that their pseudo-segmentations are there."""
+        if index == self.config.steps_supervised:
+            self.teacher.load_state_dict(self.average.module.state_dict())
+            recalibrate(self.teacher, self.conditions, self.with_labels, self.config.batch)
+            self.teacher_judge.load_state_dict(self.mask_judge.state_dict())
+            self.pseudo = None
+        elif self.pseudo is not None:
+            return
+        found = read_pseudo(self.run.folder, self.data)
+        if found is None or index == self.config.steps_supervised:
+            make_pseudo(self.run.folder, self.data, self._teach, self.config.batch, self.devices)
+            found = read_pseudo(self.run.folder, self.data)
+        assert found is not None
+        self.pseudo = found[1]
+
+    @torch.no_grad()
+    def _teach(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Segmentations by the saved G2, and where they are trusted."""
+        _, logits = self.teacher(self._to_device(self.conditions(rows)))
+        probabilities = logits.float().softmax(1)
+        seen = probabilities if self.config.trust == "softmax" else hardened(probabilities)
+        confidence = torch.sigmoid(self.teacher_judge(seen).float())[:, 0]
+        best, labels = probabilities.max(1)
+        if self.config.trust == "joint":
+            confidence = confidence * best
+        return labels, confidence > self.config.confidence
 
     def _set_rates(self, index: int) -> None:
         """Constant, then linear to zero over the second half."""
-        total = self.config.steps_supervised + self.config.steps_semi
-        rate = self.config.lr * min(1.0, 2 * (1 - index / total))
-        optimizers = [self.optimizer, self.judge_optimizer]
-        if self.config.segmentation:
-            optimizers.append(self.mask_optimizer)
-        for optimizer in optimizers:
+        rate = self.config.lr * min(1.0, 2 * (1 - index / self.config.steps))
+        for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
     @torch.no_grad()
     def preview(self) -> Tensor:
         """Conditions above what the averaged generator makes of them, (1, H, W) in [0, 1]."""
-        chosen = self.conditions[:4]
+        chosen = self.conditions(slice(0, 4))
         model = self.average.module
         assert isinstance(model, Translator)
-        images, _ = model.translate(chosen)
+        images, masks = model.translate(chosen)
+        if images is None:
+            assert masks is not None
+            images = masks.argmax(1)[:, None] / max(1, self.data.classes - 1)
         return torch.cat([chosen.mean(1), images[:, 0]], 1).transpose(0, 1).flatten(1)[None]
