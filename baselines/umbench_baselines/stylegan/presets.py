@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from umbench_baselines.stylegan.networks import StyleGANConfig
+from umbench_baselines.stylegan.config import StyleGANConfig
 
 PAPER_EPOCHS = (8, 16, 16, 32, 32, 64, 64)
 PAPER_BATCHES = (128, 128, 128, 64, 32, 16, 8)
