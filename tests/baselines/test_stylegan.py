@@ -1,6 +1,6 @@
 """G1: schedule, sampling, resuming, and whether it learns."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -9,14 +9,14 @@ from torch.nn import functional
 from umbench_baselines.stylegan import (
     StyleGAN,
     StyleGANConfig,
-    pixel_features,
     preset,
     train_stylegan,
 )
 from umbench_baselines.stylegan.augment import augment
 from umbench_baselines.stylegan.networks import Conv, Discriminator, batch_deviation, blur
+from umbench_baselines.stylegan.source import STEPS, Reduced, reduced
 from umbench_baselines.stylegan.train import gradient_penalty
-from umbench_baselines.training import TrainingRun
+from umbench_baselines.training import TrainingRun, share
 
 TINY = StyleGANConfig(
     size=20,
@@ -52,28 +52,57 @@ def fresh_accelerate():
     AcceleratorState._reset_state(True)
 
 
-def blobs(count: int, size: int, seed: int = 0) -> torch.Tensor:
+@dataclass(frozen=True)
+class Held:
+    """Images (N, C, S, S) in [-1, 1] as a source."""
+
+    images: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def channels(self) -> int:
+        return self.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        return self.images.shape[2]
+
+    def batch(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.images[rows]
+
+
+def blobs(count: int, size: int, seed: int = 0) -> Held:
     """Bright discs left of the middle on a dark ground, in [-1, 1]."""
     source = torch.Generator().manual_seed(seed)
     axis = torch.linspace(-1, 1, size)
     x, y, radius = (torch.rand(3, count, 1, 1, generator=source) - 0.5).unbind(0)
     distance = (axis[None, None] + 0.4 - 0.2 * x) ** 2 + (axis[None, :, None] - 0.2 * y) ** 2
-    return ((distance < (0.45 + 0.1 * radius) ** 2).float() * 1.6 - 0.8)[:, None]
+    return Held(((distance < (0.45 + 0.1 * radius) ** 2).float() * 1.6 - 0.8)[:, None])
 
 
 def test_paper_schedule():
-    config = preset("paper", size=1024, channels=1, count=1000)
+    config = preset("paper", size=1024, channels=1, count=1000, max_size=256)
     assert config.resolutions == (4, 8, 16, 32, 64, 128, 256)
     assert config.stage_images == (8000, 16000, 16000, 32000, 32000, 64000, 64000)
     assert config.stage_batches == (128, 128, 128, 64, 32, 16, 8)
     assert config.stage_steps[0] == 63 and config.stage_steps[-1] == 8000
     assert (config.lr, config.latent, config.mapping_layers) == (0.003, 512, 8)
     assert [config.width(4 * 2**k) for k in range(9)] == [512] * 4 + [256, 128, 64, 32, 16]
-    full = preset("paper", size=1024, channels=1, count=10, max_size=1024)
-    assert full.resolutions[-1] == 1024
-    assert full.stage_images[-3:] == (640, 640, 640)
-    assert full.stage_batches[-3:] == (8, 4, 2)
     assert preset("paper", size=64, channels=3, count=10).stage_batches == (128, 128, 128, 64, 32)
+
+
+@pytest.mark.parametrize("target", ["masks", "guidance", "images"])
+def test_paper_draws_at_the_size_of_the_images_and_keeps_four_gpus_busy(target):
+    config = preset("paper", size=1024, channels=1, count=10, target=target)
+    assert config.native == 1024 and len(config.resolutions) == 9
+    assert config.stage_images[-3:] == (640, 640, 640)
+    for batch in config.stage_batches:
+        rows = [share(batch, 4, rank)[0] for rank in range(4)]
+        assert len({part.start for part in rows}) == 4
+        assert min(part.stop - part.start for part in rows) >= 2
+    assert StyleGANConfig(size=1024, channels=1).native == 1024
 
 
 def test_fade_follows_the_step():
@@ -98,8 +127,8 @@ def test_wrong_configurations():
         replace(TINY, stage_images=(1,), stage_batches=(1,))
     with pytest.raises(ValueError, match="power of two"):
         replace(TINY, start_size=6)
-    with pytest.raises(ValueError, match="shape"):
-        train_stylegan(torch.zeros(2, 1, 16, 16), TINY, TrainingRun(Path("unused")))
+    with pytest.raises(ValueError, match="side 16"):
+        train_stylegan(Held(torch.zeros(2, 1, 16, 16)), TINY, TrainingRun(Path("unused")))
 
 
 def test_fused_convolutions_equal_plain_ones():
@@ -159,15 +188,61 @@ def test_translation_shifts_whole_images():
     assert len({int(i) for i in y.flatten(1).argmax(1)}) > 3
 
 
+def test_reduced_copies_are_area_averages():
+    images = blobs(5, 20)
+    small = reduced(images, 8)
+    assert isinstance(small, Reduced) and small.values.dtype.itemsize == 2
+    assert (len(small), small.channels, small.size) == (5, 1, 8)
+    rows = torch.tensor([3, 0, 3])
+    expected = functional.interpolate(images.images[rows], 8, mode="area")
+    assert len(expected.unique()) > 10
+    torch.testing.assert_close(small.batch(rows), expected, atol=1.01 / STEPS, rtol=0)
+    assert reduced(images, 20) is images
+    ends = reduced(Held(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)), 2)
+    assert ends.batch(torch.arange(2))[:, 0, 0, 0].tolist() == [-1, 1]
+
+
+def test_copies_are_made_chunk_by_chunk(monkeypatch):
+    asked = []
+
+    class Watched(Held):
+        def batch(self, rows: torch.Tensor) -> torch.Tensor:
+            asked.append(rows.tolist())
+            return super().batch(rows)
+
+    images = blobs(5, 20)
+    whole = reduced(images, 8)
+    monkeypatch.setattr("umbench_baselines.stylegan.source.CHUNK_VALUES", 2 * 20**2)
+    chunked = reduced(Watched(images.images), 8)
+    assert asked == [[0, 1], [2, 3], [4]]
+    assert (chunked.values == whole.values).all()
+
+
+def test_a_training_reads_one_stage_at_a_time(tmp_path):
+    asked = []
+
+    class Watched(Held):
+        def batch(self, rows: torch.Tensor) -> torch.Tensor:
+            asked.append((step[0], len(rows)))
+            return super().batch(rows)
+
+    step = [0]
+    run = TrainingRun(tmp_path, progress=lambda done, total, text: step.__setitem__(0, done))
+    config = replace(TINY, size=16)
+    train_stylegan(Watched(blobs(10, 16).images), config, run)
+    # The first stage is copied once; the last one is the source itself, read batch by batch.
+    assert asked == [(0, 10), (4, 4), (5, 4), (6, 4), (7, 4)]
+
+
 def test_sampling_shapes_truncation_and_independence():
     torch.manual_seed(0)
     gan = StyleGAN(TINY).eval()
     for layer in gan.layers:
         torch.nn.init.constant_(layer.noise, 0.3)
-    images = gan.sample(5, seed=3, psi=1.0, batch=5)
+    images = gan.sample(5, seed=3, psi=1.0)
     assert images.shape == (5, 1, 20, 20) and images.dtype == torch.float32
-    torch.testing.assert_close(images[:3], gan.sample(3, seed=3, psi=1.0, batch=2))
-    torch.testing.assert_close(images[2:], gan.sample(3, seed=3, psi=1.0, start=2))
+    assert torch.equal(images[:3], gan.sample(3, seed=3, psi=1.0))
+    assert torch.equal(images[2:], gan.sample(3, seed=3, psi=1.0, start=2))
     assert not torch.allclose(images, gan.sample(5, seed=4, psi=1.0))
     assert gan.sample(0, seed=0).shape == (0, 1, 20, 20)
     for layer in gan.layers:
@@ -180,11 +255,14 @@ def test_features_of_all_layers():
     torch.manual_seed(0)
     gan = StyleGAN(TINY).eval()
     images, features = gan.sample_features(2, seed=3, psi=0.7)
-    torch.testing.assert_close(images, gan.sample(2, seed=3, psi=0.7))
-    assert [tuple(f.shape[1:]) for f in features] == [
-        (16, 4, 4), (16, 4, 4), (16, 8, 8), (16, 8, 8), (8, 16, 16), (8, 16, 16),
+    assert images.shape == (2, 1, 16, 16)
+    assert torch.equal(gan.enlarged(images), gan.sample(2, seed=3, psi=0.7))
+    assert [tuple(f.shape) for f in features] == [
+        (2, 16, 4, 4), (2, 16, 4, 4), (2, 16, 8, 8), (2, 16, 8, 8), (2, 8, 16, 16), (2, 8, 16, 16),
     ]  # fmt: skip
-    assert pixel_features(features, 20).shape == (2, 80, 20, 20)
+    torch.testing.assert_close(gan.to_image["16"](features[-1]), images)
+    _, second = gan.sample_features(1, seed=3, psi=0.7, start=1)
+    assert all(torch.equal(a[1:], b) for a, b in zip(features, second, strict=True))
 
 
 class Interrupted(Exception):
@@ -224,7 +302,7 @@ def test_no_steps_leave_the_initial_network(tmp_path):
 
 def test_bf16_and_masks_train(tmp_path, fresh_accelerate):
     config = replace(TINY, channels=3, augment=("translation",), stage_images=(8, 8))
-    images = torch.randn(4, 3, 20, 20)
+    images = Held(torch.randn(4, 3, 20, 20).clamp(-1, 1))
     gan = train_stylegan(images, config, TrainingRun(tmp_path, precision="bf16"))
     assert gan.sample(1, 0).dtype == torch.float32 and gan.sample(1, 0).isfinite().all()
 
@@ -240,7 +318,7 @@ def test_training_approaches_the_data(tmp_path):
     after = train_stylegan(images, config, TrainingRun(tmp_path / "b"))
 
     def distance(gan: StyleGAN) -> float:
-        return float((gan.sample(32, 0, psi=1.0).mean(0) - images.mean(0)).square().mean())
+        return float((gan.sample(32, 0, psi=1.0).mean(0) - images.images.mean(0)).square().mean())
 
     assert distance(after) < 0.25 * distance(before)
     assert distance(after) < 0.1

@@ -1,13 +1,16 @@
 """G1: vector to mask (paper, section III.B.1)."""
 
-from umbench_baselines.stylegan.networks import StyleGAN, StyleGANConfig, pixel_features
-from umbench_baselines.stylegan.train import PRESETS, preset, train_stylegan
+from umbench_baselines.stylegan.config import StyleGANConfig
+from umbench_baselines.stylegan.networks import StyleGAN
+from umbench_baselines.stylegan.presets import PRESETS, preset
+from umbench_baselines.stylegan.source import Source
+from umbench_baselines.stylegan.train import train_stylegan
 
 __all__ = [
     "PRESETS",
+    "Source",
     "StyleGAN",
     "StyleGANConfig",
-    "pixel_features",
     "preset",
     "train_stylegan",
 ]

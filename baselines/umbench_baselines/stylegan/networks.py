@@ -6,105 +6,14 @@ Both grow: stage s works at resolution `config.resolutions[s]`, faded in by `alp
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from umbench_baselines.resampling import conv_doubled, conv_halved
-from umbench_baselines.training import batches, step_seed
-
-BASE = 4
-"""Side of the learned constant that every image grows from."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a step lies in the schedule: stage, step within it, fade-in weight, batch."""
-
-    stage: int
-    local: int
-    alpha: float
-    batch: int
-
-
-@dataclass(frozen=True)
-class StyleGANConfig:
-    """Shape and schedule of a StyleGAN.
-
-    size: side of the images that come in and go out. max_size: the networks work at the largest
-    4 * 2^k up to min(size, max_size); samples are enlarged from there (`enlarge`: "nearest" or
-    "bilinear"). start_size: resolution of the first stage. stage_images: real images shown per
-    stage; stage_batches: global batch per stage; an empty schedule leaves the networks at
-    step 0. ema_images: half-life of the averaged weights. augment: what is done to the
-    discriminator's inputs. r1_gamma acts on real images, every `r1_interval` steps with the
-    weight scaled up to match.
-    """
-
-    size: int
-    channels: int
-    stage_images: tuple[int, ...] = ()
-    stage_batches: tuple[int, ...] = ()
-    start_size: int = BASE
-    max_size: int = 256
-    enlarge: str = "nearest"
-    latent: int = 512
-    mapping_layers: int = 8
-    fmap_base: int = 8192
-    fmap_max: int = 512
-    lr: float = 0.003
-    r1_gamma: float = 10.0
-    r1_interval: int = 16
-    mixing: float = 0.9
-    ema_images: float = 10_000.0
-    augment: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        start = self.start_size
-        if start < BASE or start & (start - 1):
-            raise ValueError(f"start_size {start} is no power of two from {BASE} up")
-        if min(self.size, self.max_size) < start:
-            raise ValueError(f"size and max_size must be at least start_size {start}")
-        if len(self.stage_images) != len(self.stage_batches):
-            raise ValueError("stage_images and stage_batches must have the same length")
-        if self.stage_images and len(self.stage_images) != len(self.resolutions):
-            raise ValueError(
-                f"{len(self.stage_images)} stages given, {len(self.resolutions)} needed: one each "
-                f"for {', '.join(map(str, self.resolutions))} px"
-            )
-        if self.enlarge not in ("nearest", "bilinear"):
-            raise ValueError(f'enlarge is {self.enlarge!r}; use "nearest" or "bilinear"')
-
-    @property
-    def native(self) -> int:
-        """Side that the networks work at."""
-        return int(BASE * 2 ** int(math.log2(min(self.size, self.max_size) / BASE)))
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """Resolution of each stage."""
-        doublings = int(math.log2(self.native // self.start_size))
-        return tuple(self.start_size * 2**stage for stage in range(doublings + 1))
-
-    @property
-    def stage_steps(self) -> tuple[int, ...]:
-        """Optimiser steps of each stage."""
-        pairs = zip(self.stage_images, self.stage_batches, strict=True)
-        return tuple(math.ceil(images / batch) for images, batch in pairs)
-
-    def width(self, resolution: int) -> int:
-        """Feature maps at a resolution: 512 up to 32 px, then halved with each doubling."""
-        return max(1, min(2 * self.fmap_base // resolution, self.fmap_max))
-
-    def position(self, step: int) -> Position:
-        """The schedule at a step; a new stage fades in over its first half."""
-        for stage, steps in enumerate(self.stage_steps):
-            if step < steps:
-                alpha = 1.0 if stage == 0 else min(1.0, 2 * (step + 1) / steps)
-                return Position(stage, step, alpha, self.stage_batches[stage])
-            step -= steps
-        raise ValueError("step lies beyond the schedule")
+from umbench_baselines.stylegan.config import BASE, StyleGANConfig
+from umbench_baselines.training import step_seed
 
 
 class Linear(nn.Module):
@@ -270,55 +179,46 @@ class StyleGAN(nn.Module):
         return self.synthesise([w] * self.active_layers(resolution), resolution, alpha)[0]
 
     @torch.no_grad()
-    def _draw(self, start: int, stop: int, seed: int, psi: float) -> tuple[Tensor, list[Tensor]]:
-        """Images `start` .. `stop` of a seed and their features; each has its own random stream."""
-        resolution = self.config.native
-        sides = [BASE * 2 ** (index // 2) for index in range(len(self.layers))]
-        latents: list[Tensor] = []
-        noises: list[list[Tensor]] = []
-        for index in range(start, stop):
-            source = torch.Generator().manual_seed(step_seed(seed, index))
-            latents.append(torch.randn(self.config.latent, generator=source))
-            noises.append([torch.randn(1, side, side, generator=source) for side in sides])
+    def _draw(self, index: int, seed: int, psi: float) -> tuple[Tensor, list[Tensor]]:
+        """Image `index` of a seed (1, C, R, R) and its features, on the generator's device."""
+        source = torch.Generator().manual_seed(step_seed(seed, index))
+        z = torch.randn(1, self.config.latent, generator=source)
+        sides = [BASE * 2 ** (layer // 2) for layer in range(len(self.layers))]
         device = self.constant.device
-        noise = [torch.stack(layer).to(device) for layer in zip(*noises, strict=True)]
-        w = torch.lerp(self.w_avg, self.mapping(torch.stack(latents).to(device)), psi)
-        image, features = self.synthesise([w] * len(sides), resolution, noise=noise)
-        if self.config.size != resolution:
-            image = functional.interpolate(image, self.config.size, mode=self.config.enlarge)
-        return image, features
+        noise = [torch.randn(1, 1, s, s, generator=source).to(device) for s in sides]
+        w = torch.lerp(self.w_avg, self.mapping(z.to(device)), psi)
+        return self.synthesise([w] * len(sides), self.config.native, noise=noise)
 
-    def sample(
-        self, count: int, seed: int, psi: float = 0.7, batch: int = 16, start: int = 0
-    ) -> Tensor:
+    def enlarged(self, images: Tensor) -> Tensor:
+        """Images (N, C, R, R) as the networks draw them, at the size asked for."""
+        if self.config.size == images.shape[-1]:
+            return images
+        return functional.interpolate(images, self.config.size, mode=self.config.enlarge)
+
+    def sample(self, count: int, seed: int, psi: float = 0.7, start: int = 0) -> Tensor:
         """Images `start` .. `start + count` of a seed, (count, C, S, S) float32 on the CPU.
 
-        Values lie around [-1, 1] and are not clipped. psi: truncation, 1 for full variety.
-        Image i is the same whatever `count` and `batch` are.
+        Values lie around [-1, 1] and are not clipped. psi: truncation, 1 for full variety. Drawn
+        one by one on the generator's device: image i is the same, byte for byte, whatever it is
+        drawn with, and only one image's activations are held.
         """
-        drawn = [
-            self._draw(start + part.start, start + part.stop, seed, psi)[0].cpu()
-            for part in batches(count, batch)
-        ]
         side = self.config.size
-        return torch.cat(drawn) if drawn else torch.empty(0, self.config.channels, side, side)
+        images = torch.empty(count, self.config.channels, side, side)
+        for place in range(count):
+            images[place] = self.enlarged(self._draw(start + place, seed, psi)[0])[0]
+        return images
 
     def sample_features(
         self, count: int, seed: int, psi: float = 0.7, start: int = 0
     ) -> tuple[Tensor, list[Tensor]]:
-        """As `sample`, in one batch, with the activations of all synthesis layers.
+        """The images of `sample` before they are enlarged, with all layers' activations.
 
-        Activations (count, D_l, R_l, R_l), coarse to fine, stay on the generator's device.
+        Images (count, C, R, R) and activations (count, D_l, R_l, R_l), coarse to fine, on the
+        generator's device: at 1024 px and full width 270 MB an image.
         """
-        images, features = self._draw(start, start + count, seed, psi)
-        return images.cpu(), features
-
-
-def pixel_features(features: list[Tensor], size: int) -> Tensor:
-    """Activations of all layers, enlarged (bilinear) and concatenated per pixel: (N, D, H, W)."""
-    return torch.cat(
-        [functional.interpolate(f, (size, size), mode="bilinear") for f in features], 1
-    )
+        drawn = [self._draw(start + place, seed, psi) for place in range(count)]
+        layers = zip(*(features for _, features in drawn), strict=True)
+        return torch.cat([image for image, _ in drawn]), [torch.cat(layer) for layer in layers]
 
 
 class DiscriminatorBlock(nn.Module):
