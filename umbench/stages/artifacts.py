@@ -12,7 +12,7 @@ import pandas as pd
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from umbench_baselines.contracts import TrainingData
+    from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
 
     from umbench.data.annotated_set import AnnotatedSet
 
@@ -126,12 +126,30 @@ def mask_tensor(data: AnnotatedSet, rows: np.ndarray | None = None) -> Tensor:
     return torch.from_numpy(np.searchsorted(numbers, masks).astype(np.int64))
 
 
+def pictures(data: AnnotatedSet, rows: np.ndarray | None = None) -> Pictures:
+    """The set's images, or some of them, as they are stored."""
+    from umbench_baselines.contracts import Pictures
+
+    return Pictures(data.images, np.arange(len(data)) if rows is None else rows)
+
+
+def label_maps(data: AnnotatedSet, rows: np.ndarray | None = None) -> LabelMaps:
+    """The set's masks, or some of them, as they are stored; all may be read."""
+    from umbench_baselines.contracts import LabelMaps
+
+    if data.masks is None:
+        raise ValueError(f"the set {data.info.name!r} has no masks")
+    chosen = np.arange(len(data)) if rows is None else rows
+    numbers = tuple(sorted(data.info.classes))
+    return LabelMaps(data.masks, chosen, numbers, np.ones(len(chosen), dtype=bool))
+
+
 def load_training_data(
     data: Path, split: Path, guidance: Path | None, t: int
 ) -> tuple[TrainingData, AnnotatedSet, SplitTable]:
     """The train split as tensors; masks of unlabelled rows are zeroed, not handed over."""
     import torch
-    from umbench_baselines.contracts import TrainingData
+    from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
 
     annotated, table = load_set(data), load_split(split)
     rows = table.rows("train")
