@@ -36,7 +36,7 @@ class SegmenterConfig:
 # AdamW gets in 150 steps where SGD is after 300. docs/presets.md has the measurements.
 PRESETS: dict[str, SegmenterConfig] = {
     "quick": SegmenterConfig(
-        (8, 16, 32, 64, 96, 8), stride=2, steps=150, batch=4, lr=0.01, momentum=None
+        (8, 16, 32, 64, 64, 8), stride=2, steps=300, batch=2, lr=0.01, momentum=None
     ),
     "small": SegmenterConfig(
         (12, 24, 48, 96, 128, 12), stride=2, steps=400, batch=4, lr=0.01, momentum=None
