@@ -1,4 +1,4 @@
-"""Stage `segment`: the utility U-Net on real data, alone or with synthetic pairs."""
+"""Stage `segment`: the utility U-Net on real data, alone or with further pairs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from torch import nn
 from umbench_baselines.launch import device_processes, launch
-from umbench_baselines.segmenter import preset, segment, train_segmenter
-from umbench_baselines.training import Devices, TrainingRun
-from umbench_metrics.overlap import dice
+from umbench_baselines.segmenter import Pairs, preset, segment, train_segmenter
+from umbench_baselines.training import Devices, TrainingRun, batches
+from umbench_metrics.overlap import DiceTable, dice
 
+from umbench.data.annotated_set import AnnotatedSet
+from umbench.errors import InputError
 from umbench.pipeline import Context, Progress, Stage
 from umbench.stages.artifacts import (
-    image_tensor,
+    SplitTable,
+    label_maps,
     load_set,
     load_split,
-    mask_tensor,
+    pictures,
     save_model,
     save_table,
 )
 
+BATCH = 8
+"""Test images that are segmented and scored at once."""
+
 
 def run(context: Context) -> dict[str, Any]:
-    """Params: preset, seed, method. Inputs: data, split and, for an augmented arm, synthetic."""
+    """Params: preset, scale, seed, precision; pairs (null, or a control: `control_rows`) and
+    count, of the control's pairs. Inputs: data, split and, for a generator's arm, synthetic.
+    """
     processes = device_processes()
     arguments = (context.stage, context.inputs, context.output, context.scratch)
     launch(train, arguments, processes, context.progress)
@@ -39,44 +47,93 @@ def train(
     """What each process does; the main one writes the network and its scores on test."""
     params = stage.params
     data, table = load_set(inputs["data"]), load_split(inputs["split"])
-    rows = table.labelled_rows()
-    config = preset(params["preset"], params["scale"])
-    synthetic = None
-    if "synthetic" in inputs:
-        generated = load_set(inputs["synthetic"])
-        synthetic = (image_tensor(generated), mask_tensor(generated))
-    training = TrainingRun(folder=scratch, seed=params["seed"], progress=progress)
     classes = len(data.info.classes)
+    training = TrainingRun(
+        folder=scratch, seed=params["seed"], precision=params["precision"], progress=progress
+    )
     model = train_segmenter(
-        image_tensor(data, rows),
-        mask_tensor(data, rows),
+        load_pairs(data, table.labelled_rows()),
         classes,
-        config,
+        preset(params["preset"], params["scale"]),
         training,
-        synthetic=synthetic,
+        synthetic=further_pairs(params, inputs, data, table),
     )
     if not Devices().main:
         return
     save_model(output, model, {"preset": params["preset"], "classes": classes})
     test = table.rows("test")
-    predicted = segment(model, image_tensor(data, test))
-    save_table(
-        output / "dice.csv",
-        dice_table(data.info.classes, predicted, mask_tensor(data, test), data.table.iloc[test]),
+    scores = score(model, load_pairs(data, test), classes)
+    save_table(output / "dice.csv", dice_table(scores, data.info.classes, data.table.iloc[test]))
+
+
+def load_pairs(
+    data: AnnotatedSet, images: np.ndarray | None = None, masks: np.ndarray | None = None
+) -> Pairs:
+    """Rows of a set as pairs, all of them by default; `masks`: other rows to take masks from."""
+    return Pairs(pictures(data, images), label_maps(data, images if masks is None else masks))
+
+
+def further_pairs(
+    params: Mapping[str, Any], inputs: Mapping[str, Path], data: AnnotatedSet, table: SplitTable
+) -> Pairs | None:
+    """What an arm adds to the real pairs: a generator's samples, a control's, or nothing."""
+    if "synthetic" in inputs:
+        return load_pairs(load_set(inputs["synthetic"]))
+    if params["pairs"] is None:
+        return None
+    return load_pairs(data, *control_rows(params["pairs"], table, params["count"], params["seed"]))
+
+
+def control_rows(
+    control: str, table: SplitTable, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the images and of the masks that a control of utility adds, `count` of each.
+
+    copies: the labelled real pairs once more, which teach nothing new. held-out: pairs of the
+    validation split, which a perfect generator would make; fewer where it has fewer. shuffled:
+    the same with each image beside another one's mask. InputError where there is nothing to
+    shuffle.
+    """
+    if control == "copies":
+        rows = np.resize(table.spread(table.labelled_rows()), count)
+        return rows, rows
+    rows = table.spread(table.rows("validation"))[:count]
+    if control == "held-out":
+        return rows, rows
+    if len(rows) < 2:
+        raise InputError(
+            f"controls: +shuffled needs two validation images, not {len(rows)}; raise "
+            "splits.validation or samples"
+        )
+    # neighbours on a random circle: nobody keeps his own
+    circle = np.random.default_rng([seed, 3]).permutation(len(rows))
+    masks = np.empty_like(rows)
+    masks[circle] = rows[np.roll(circle, 1)]
+    return rows, masks
+
+
+def score(model: nn.Module, pairs: Pairs, classes: int) -> DiceTable:
+    """Dice of each image and class, batch by batch."""
+    found = [
+        dice(predicted.cpu().numpy(), pairs.masks.batch(rows).numpy(), classes)
+        for rows, predicted in zip(
+            batches(len(pairs), BATCH), segment(model, pairs.images, BATCH), strict=True
+        )
+    ]
+    return DiceTable(
+        np.concatenate([part.values for part in found]),
+        np.concatenate([part.in_truth for part in found]),
+        np.concatenate([part.in_prediction for part in found]),
     )
 
 
-def dice_table(
-    classes: dict[int, str], predicted: torch.Tensor, truth: torch.Tensor, table: pd.DataFrame
-) -> pd.DataFrame:
+def dice_table(scores: DiceTable, classes: Mapping[int, str], table: pd.DataFrame) -> pd.DataFrame:
     """One row per test image and foreground class: image, subject, region, value, empty."""
-    scores = dice(predicted.numpy(), truth.numpy(), len(classes))
     parts = []
     for index, number in enumerate(sorted(classes)):
         if index == 0:
             continue
-        in_truth = (truth == index).flatten(1).any(1).numpy()
-        in_prediction = (predicted == index).flatten(1).any(1).numpy()
+        in_truth, in_prediction = scores.in_truth[:, index], scores.in_prediction[:, index]
         empty = np.select(
             [~in_truth & ~in_prediction, ~in_truth, ~in_prediction],
             ["both", "truth", "prediction"],
@@ -88,7 +145,7 @@ def dice_table(
                     "image": table["file_name"].to_numpy(),
                     "subject": table["subject"].to_numpy(),
                     "region": classes[number],
-                    "value": np.asarray(scores.values)[:, index],
+                    "value": scores.values[:, index],
                     "empty": empty,
                 }
             )
