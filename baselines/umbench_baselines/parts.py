@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn import functional
 from umbench_baselines.contracts import AnnotatedBatch, LabelMaps, Pictures, TrainingData
 from umbench_baselines.entries import PARTS, Entry
 from umbench_baselines.guidance.unsupervised_mask import snap
-from umbench_baselines.training import TrainingRun
+from umbench_baselines.training import Devices, TrainingRun
 
 if TYPE_CHECKING:
     from umbench_baselines.stylegan import StyleGAN, StyleGANConfig
@@ -129,7 +129,7 @@ def _train_translation(
         scale=job.scale,
         **options,
     )
-    source = "masks" if from_masks else "guidance"
+    source: Literal["masks", "guidance"] = "masks" if from_masks else "guidance"
     model, facts = train_translation(data, source, config, run)
     return model, {"config": asdict(config), **facts}
 
@@ -140,10 +140,9 @@ def _train_pixel_classifier(
     from umbench_baselines.datasetgan import preset, train_pixel_classifier
 
     config = preset(job.preset, untrained=job.untrained, **job.options)
-    model = train_pixel_classifier(
-        build(needs["g1-images"]), _annotate_with(build(needs["segmenter"])), data.classes, config,
-        run,
-    )  # fmt: skip
+    gan = build(needs["g1-images"])
+    annotator = _annotate_with(build(needs["segmenter"]).to(Devices().device))
+    model = train_pixel_classifier(gan, annotator, data.classes, config, run)
     return model, {"config": asdict(config), "annotator": "segmenter"}
 
 
@@ -151,7 +150,7 @@ def _annotate_with(segmenter: nn.Module) -> Callable[[Tensor], Tensor]:
     """The annotator: a segmenter trained on real images labels generated ones in [0, 1]."""
     from umbench_baselines.segmenter import segment
 
-    return lambda images: segment(segmenter, images)
+    return lambda images: torch.cat([found.cpu().long() for found in segment(segmenter, images)])
 
 
 def one_hot(masks: Tensor, classes: int) -> Tensor:
@@ -252,11 +251,11 @@ class Sampler:
         if "g2-masks" in self.models:
             found, _ = self.models["g2-masks"].translate(one_hot(conditions, self.classes))
             return AnnotatedBatch(images=found, masks=conditions)
-        images, probabilities = self.models["g2-guidance"].translate(conditions / 255)
+        found, probabilities = self.models["g2-guidance"].translate(conditions / 255)
         if "g2-segmentation" in self.models:
             _, probabilities = self.models["g2-segmentation"].translate(conditions / 255)
-        masks = None if probabilities is None else probabilities.argmax(1)
-        return AnnotatedBatch(images=images, masks=masks, conditions=conditions)
+        annotation = None if probabilities is None else probabilities.argmax(1)
+        return AnnotatedBatch(images=found, masks=annotation, conditions=conditions)
 
     def _conditions(self, rows: slice) -> Tensor:
         """Real or drawn: label masks (n, H, W) int64 or guidance (n, 1, H, W) in [0, 255]."""

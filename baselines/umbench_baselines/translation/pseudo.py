@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def make_pseudo(
     """Write the files, each process its share of the batches; they are there once all are done."""
     rows = pseudo_rows(data)
     world, rank = devices.accelerator.num_processes, devices.accelerator.process_index
-    parts = {
+    parts: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
         LABELS: (np.dtype(np.uint8), (len(rows), *data.images.size)),
         COUNTS: (np.dtype(np.int64), (len(rows), data.classes, 2)),
     }
