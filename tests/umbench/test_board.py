@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from umbench.data.annotated_set import AnnotatedSet, write_set
 from umbench.data.phantom import make_phantom_set
+from umbench.data.rows import write_arrays
 from umbench.pipeline import Context, Plan, Stage
 from umbench.stages import board, compare, scores, split
 from umbench.stages.artifacts import SET, save_arrays, save_json
@@ -36,17 +38,23 @@ statistics: {reference: um2i, permutations: 19}
 FARTHER = {"real": 0.0, "um2i": 1.0, "strict": 2.0, "alone": 3.0, "degraded": 9.0}
 
 
+def kept(folder: Path, data: AnnotatedSet, **more: np.ndarray) -> None:
+    """A set as a stage keeps it: its tables, and its pixels as arrays that can be mapped."""
+    write_set(folder / SET, data)
+    masks = {} if data.masks is None else {"masks": data.masks}
+    write_arrays(folder / "pixels.safetensors", {"images": data.images, **masks, **more})
+
+
 def planted(stage: Stage, folder: Path, data: AnnotatedSet) -> None:
     """What a stage of this kind leaves, without its work."""
     rng = np.random.default_rng([*stage.id.encode()])
     folder.mkdir()
     if stage.kind == "phantom":
-        write_set(folder / SET, data)
+        kept(folder, data)
     elif stage.kind in ("sample", "control"):
         made = data.take(np.arange(6))
         bare = stage.params.get("options") == {"heads": "image"}
-        write_set(folder / SET, replace(made, masks=None) if bare else made)
-        save_arrays(folder, rows=np.arange(6), conditions=made.images[:, None])
+        kept(folder, replace(made, masks=None) if bare else made, conditions=made.images)
     elif stage.kind == "train":
         trained = {"perceptual": stage.params["perceptual"]["name"]}
         if not stage.params["options"]:
@@ -118,6 +126,13 @@ def test_notes_say_what_the_numbers_depend_on(run: Path) -> None:
     assert "128" not in notes and "512 superpixels per tile (2048 per image asked, 1800" in notes
     assert meta["extractors"][0]["name"] == "sex"
     assert "age@32: degraded scores" in (run / "leaderboard.md").read_text()
+
+
+def test_guidance_is_shown_above_what_was_made_from_it(run: Path) -> None:
+    heights = {path.stem: Image.open(path).size[1] for path in (run / "pictures").iterdir()}
+    assert heights["um2i"] == 3 * 36 + 4  # guidance, image, image with mask
+    assert heights["alone"] == 2 * 36 + 4  # no mask
+    assert heights["test-images"] == 2 * 36 + 4  # no guidance
 
 
 def test_every_row_has_a_picture_and_a_link_to_it(run: Path) -> None:

@@ -60,7 +60,8 @@ def meta() -> dict[str, Any]:
         "chance": 0.5, "n_held_out": 60, "flag": "no better than chance",
     }  # fmt: skip
     return {
-        "suite": "s", "normalisation": "anchored", "verdict": "resampling", "alpha": 0.05,
+        "suite": "s", "metrics": ["mm-fid", "mm-std"], "normalisation": "anchored",
+        "verdict": "resampling", "alpha": 0.05,
         "reference": "good", "extractors": [extractor], "resolutions": [64, 128], "seeds": [0],
         "n_real": 60, "n_synthetic": 60, "notes": [],
         "left_out": [{"what": "extractor sex", "why": "not known"}],
@@ -214,13 +215,29 @@ def test_no_number_breaks_at_any_width(
 
 
 def test_no_number_breaks_in_a_table_of_arms(meta: dict[str, Any]) -> None:
-    board = pd.DataFrame([row(LONG, "generator", [])])
+    board = pd.DataFrame([row(LONG, "generator", ["lung", "lesion", "consolidation"])])
     board.insert(0, "arm", "panel.resolutions=32-64,guidance.superpixels=slic")
     board = board.assign(normalisation="anchored", n_synthetic=1000)
     buffer = io.StringIO()
     Console(file=buffer, width=80).print(render_matrix(board))
-    fidelity = cells(board, ["MM-FID"])[0][0]
-    assert fidelity in buffer.getvalue() and max(map(len, buffer.getvalue().splitlines())) <= 80
+    text = buffer.getvalue()
+    shown = ["MM-FID", "MM-STD", "Dice lung", "Dice lesion", "Dice consolidation"]
+    for cell in cells(board, shown)[0]:
+        assert set(cell.split()) <= set(text.split())
+    assert max(map(len, text.splitlines())) <= 80 and "…" not in text
+
+
+def test_a_board_without_variety_does_not_show_it(
+    scores: pd.DataFrame, tests: pd.DataFrame, meta: dict[str, Any], tmp_path: Path
+) -> None:
+    for metrics, times in ((["mm-fid", "mm-std"], 1), (["mm-fid"], 0)):
+        asked = {**meta, "metrics": metrics}
+        board = summarise(scores, None, tests, KINDS, asked)
+        write_leaderboard(tmp_path, board, asked)
+        write_report(tmp_path / "report.html", board, scores, tests, {}, asked)
+        for name in ("report.html", "leaderboard.md"):
+            assert ("MM-STD" in (tmp_path / name).read_text()) == bool(times), name
+        assert (tmp_path / "report.html").read_text().count('aria-label="Variety"') == times
 
 
 def test_columns_go_in_the_stated_order(meta: dict[str, Any], tmp_path: Path) -> None:

@@ -157,6 +157,18 @@ def test_heads_choose_the_networks_and_images_alone_have_no_utility(tmp_path: Pa
     assert reason["what"] == "utility of alone" and "without the masks" in reason["why"]
 
 
+def test_the_board_sees_every_translator_once_and_whose_it_is(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, generators="[um2i, v2um2i, m2i]", training="{seeds: [0, 3]}")
+    board = stages(plan, "board")["board"]
+    assert board.params["translators"] == {
+        "train g2-guidance seed 0": ["um2i (seed 0)", "v2um2i (seed 0)"],
+        "train g2-guidance seed 3": ["um2i (seed 3)", "v2um2i (seed 3)"],
+        "train g2-masks seed 0": ["m2i (seed 0)"],
+        "train g2-masks seed 3": ["m2i (seed 3)"],
+    }
+    assert set(board.params["translators"]) <= set(board.inputs)
+
+
 def test_options_of_a_need_reach_it(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, generators="[{id: datasetgan, annotated: 4, max_size: 32}]")
     trained = stages(plan, "train")

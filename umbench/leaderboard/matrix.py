@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from umbench.leaderboard.tables import PRESENT, cells, headings
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -27,26 +29,34 @@ def render_matrix(table: pd.DataFrame) -> Table:
     Anchored values can be read across arms, since the anchors do not depend on the arm's methods
     but for cross-fitted networks, which are trained on them.
     """
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     scales = ", ".join(sorted(set(table["normalisation"])))
+    counts = ", ".join(
+        map(str, sorted(set(table.loc[table["kind"] == "generator", "n_synthetic"])))
+    )
     shown = Table(
         title="All arms",
         caption=f"MM-FID, {scales}, mean ± SD over observations, lower is better; MM-STD over that "
-        "of real. What the numbers were computed from stands below each arm's own table.",
+        f"of real; n = {counts}. What the numbers were computed from stands below each arm's own "
+        "table.",
+        box=box.SIMPLE_HEAD,
     )
-    for column in ("arm", "method", "MM-FID", "MM-STD", "n"):
-        name = column in ("arm", "method")  # names may break, numbers may not
+    chosen = [
+        name
+        for name in headings(table)
+        if name not in ("tier", "min-max") and not name.endswith(PRESENT)
+    ]
+    shown.add_column("arm", overflow="fold")
+    for name in chosen:
+        names = name == "method"  # names may break, numbers may not
         shown.add_column(
-            column, justify="left" if name else "right", no_wrap=not name, overflow="fold"
-        )
-    for row in table[table["kind"] == "generator"].to_dict("records"):
-        shown.add_row(
-            Text(str(row["arm"])),
-            Text(str(row["method"])),
-            f"{row['mm_fid']:.3f} ± {row['mm_fid_sd']:.3f}",
-            f"{row['mm_std']:.3f}",
-            str(row["n_synthetic"]),
-        )
+            Text(name.replace(" ", "\n")), justify="left" if names else "right",
+            no_wrap=not names, overflow="fold",
+        )  # fmt: skip
+    made = table[table["kind"] == "generator"]
+    for arm, row in zip(made["arm"], cells(made, chosen, "\n"), strict=True):
+        shown.add_row(Text(str(arm)), *(Text(cell) for cell in row))
     return shown

@@ -35,11 +35,18 @@ def write_report(
     kinds = {str(m): kind for m, kind in zip(board["method"], board["kind"], strict=True)}
     methods = [m for m, kind in kinds.items() if kind != PAIRS]
     trained = [m for m in methods if kinds[m] != "untrained"]
+    scales = [
+        (
+            "Fidelity",
+            f"mm-fid-{meta['normalisation']}",
+            f"Fréchet distance, {meta['normalisation']}",
+        )
+    ]
+    if "mm-std" in meta["metrics"]:
+        scales.append(("Variety", "mm-std-relative", "feature STD / real"))
     plots = [
-        ("Fidelity", Markup(box_plot(scores, f"mm-fid-{meta['normalisation']}", trained,
-                                     f"Fréchet distance, {meta['normalisation']}"))),
-        ("Variety", Markup(box_plot(scores, "mm-std-relative", trained, "feature STD / real"))),
-    ]  # fmt: skip
+        (title, Markup(box_plot(scores, metric, trained, label))) for title, metric, label in scales
+    ]
     shown = headings(board)
     environment = Environment(loader=PackageLoader("umbench.leaderboard"), autoescape=True)
     page = environment.get_template("report.html.j2").render(

@@ -1,6 +1,6 @@
 """The leaderboard: one row per method, in tiers, and how it is written.
 
-`meta` is a plain dictionary that the outputs share: suite, normalisation, verdict, alpha,
+`meta` is a plain dictionary that the outputs share: suite, metrics, normalisation, verdict, alpha,
 extractors (list of name, backbone, dim, fingerprint, accuracy, n_held_out, flag), resolutions,
 seeds, n_real, n_synthetic, left_out (list of what, why), notes (list of text), reference.
 """
@@ -34,10 +34,10 @@ def summarise(
     rows = []
     for method, kind in kinds.items():
         row: dict[str, Any] = {"method": method, "kind": kind}
-        for name, metric in (
-            ("mm_fid", fidelity), ("mm_fid_minmax", "mm-fid-minmax"),
-            ("mm_std", "mm-std-relative"), ("mm_std_raw", "mm-std"),
-        ):  # fmt: skip
+        columns = {"mm_fid": fidelity, "mm_fid_minmax": "mm-fid-minmax"}
+        if "mm-std" in meta["metrics"]:
+            columns |= {"mm_std": "mm-std-relative", "mm_std_raw": "mm-std"}
+        for name, metric in columns.items():
             values = _per_observation(scores, method, metric)
             row[name], row[f"{name}_sd"] = values.mean(), values.std(ddof=1)
         if dice is not None:
@@ -125,7 +125,8 @@ def headings(board: pd.DataFrame) -> list[str]:
     """What the board can show: tier, method, means over observations, Dice per region."""
     regions = [str(c).removeprefix("dice ") for c in board if str(c).startswith("dice ")]
     shown = [r for r in regions if not r.endswith(PRESENT) or _differs(board, r)]
-    return ["tier", "method", *MEANS, *(f"Dice {r}" for r in shown)]
+    means = [heading for heading, column in MEANS.items() if column in board]
+    return ["tier", "method", *means, *(f"Dice {r}" for r in shown)]
 
 
 def cells(board: pd.DataFrame, shown: Sequence[str], between: str = " ") -> list[list[str]]:
@@ -169,12 +170,16 @@ def footer(meta: dict[str, Any]) -> list[str]:
         f"seeds {', '.join(map(str, meta['seeds']))}; "
         f"resolutions {', '.join(map(str, meta['resolutions']))}.",
         "Extractors: " + "; ".join(_extractor(e) for e in meta["extractors"]) + ".",
-        "MM-STD: feature STD over that of `real`, mean ± SD over observations; 1 is as varied as "
-        "held-out images (without `real`: over the mean of all methods).",
         f"Tiers: {meta['verdict']} test over all pairs of generators, Holm, alpha "
         f"{meta['alpha']:g}: do their images come from one distribution? No difference was found "
         "between a generator and the best of its tier.",
     ]
+    if "mm-std" in meta["metrics"]:
+        lines.insert(
+            2,
+            "MM-STD: feature STD over that of `real`, mean ± SD over observations; 1 is as varied "
+            "as held-out images (without `real`: over the mean of all methods).",
+        )
     lines += [f"Left out: {item['what']}: {item['why']}." for item in meta["left_out"]]
     return lines + list(meta["notes"])
 

@@ -80,6 +80,7 @@ def _meta(
         )
     return {
         "suite": params["suite"]["name"],
+        "metrics": params["metrics"],
         "normalisation": shown,
         "verdict": settings["verdict"],
         "alpha": settings["alpha"],

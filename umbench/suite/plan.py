@@ -271,12 +271,14 @@ class _Builder:
         """The last stage: it shows what all others made."""
         suite = self.suite
         translators: dict[str, list[str]] = {}
+        several = len(suite.training.seeds) > 1
         for row in self.rows:
             for name in row.parts:
                 if PARTS[name].kind == "translation":
                     for seed in suite.training.seeds:
                         stage = self.part(name, row.parts, seed)
-                        translators.setdefault(stage, []).append(row.name)
+                        who = f"{row.name} (seed {seed})" if several else row.name
+                        translators.setdefault(stage, []).append(who)
         params = {
             **compared,
             "suite": suite.model_dump(mode="json", exclude_none=True),
