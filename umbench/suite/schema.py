@@ -13,13 +13,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from umbench_baselines.guidance.superpixels import COMPACTNESS
 
 from umbench.data.documents import fault, nearest
 
 KNOWN_EXTRACTORS = ("efficientnet-lite0", "inception-v3", "sex", "age", "source")
 RESIZING = ("inception-v3",)
 """Extractors that enlarge or shrink what they are given to a size of their own."""
-COMPACTNESS = 40.0
 Control = Literal["real", "degraded", "untrained", "copies", "held-out", "shuffled"]
 PAIR_CONTROLS = ("copies", "held-out", "shuffled")
 """Arms of the utility: the real pairs again, real pairs that were held out, pairs that lie."""
