@@ -166,7 +166,8 @@ def test_pseudo_segmentations_are_made_once(
     monkeypatch.setattr(_Training, "_teach", counted)
     killed(data, CONFIG, tmp_path, 4)
     train(data, CONFIG, tmp_path)
-    assert asked == list(range(6, 12))
+    # twice each: to find the thresholds, and to apply them
+    assert asked == 2 * list(range(6, 12))
 
 
 def test_no_steps_leave_the_initial_network(data: TrainingData, tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_training_brings_images_and_masks_closer(data: TrainingData, tmp_path: P
 
 
 def test_unlabelled_pixels_are_trusted_and_mostly_right(data: TrainingData, tmp_path: Path) -> None:
-    config = replace(LONG, steps_semi=1, heads="segmentation", confidence=0.8)
+    config = replace(LONG, steps_semi=1, heads="segmentation")
     _, facts = train_translation(data, "guidance", config, TrainingRun(tmp_path / "a", seed=3))
     found = read_pseudo(tmp_path / "a", data)
     assert found is not None
@@ -203,26 +204,41 @@ def test_unlabelled_pixels_are_trusted_and_mostly_right(data: TrainingData, tmp_
     trusted = labels != UNTRUSTED
     assert trusted.mean() == pytest.approx(facts["trusted_share"]["all"])
     assert set(facts["trusted_share"]) == {"0", "1", "all"}
-    assert min(facts["trusted_share"].values()) > 0.2
+    # half of the pixels of each class, and those that are as sure as the last of them
+    assert all(0.5 <= share < 0.7 for share in facts["trusted_share"].values())
     right = (labels == data.masks.values[rows])[trusted]
-    train(data, replace(config, confidence=0.0), tmp_path / "b")
-    everything = read_pseudo(tmp_path / "b", data)
-    assert everything is not None
+    everything = replace(config, confidence=0.0, trusted=1.0)
+    train(data, everything, tmp_path / "b")
+    found = read_pseudo(tmp_path / "b", data)
+    assert found is not None
     # the wrong pixels are among those that are not trusted
     assert right.mean() > 0.95
-    assert right.mean() > (everything[1] == data.masks.values[rows]).mean() + 0.02
+    assert right.mean() > (found[1] == data.masks.values[rows]).mean() + 0.02
 
 
 def test_a_higher_threshold_trusts_less(data: TrainingData, tmp_path: Path) -> None:
     shares = [
         train_translation(
-            data, "guidance", replace(CONFIG, confidence=c), TrainingRun(tmp_path / str(c), seed=3)
+            data,
+            "guidance",
+            replace(CONFIG, trusted=1.0, confidence=c),
+            TrainingRun(tmp_path / str(c), seed=3),
         )[1]["trusted_share"]["all"]
         for c in (0.0, 0.3, 1.0)
     ]
     assert shares[0] == 1
     assert shares[2] == 0
     assert shares[0] >= shares[1] >= shares[2]
+
+
+def test_every_share_of_a_batch_holds_both_kinds(data: TrainingData, tmp_path: Path) -> None:
+    for batch, unlabelled in ((8, 0.5), (8, 0.25), (16, 0.5), (16, 0.25)):
+        config = replace(CONFIG, batch=batch, unlabelled=unlabelled)
+        labelled = data.labelled[training(data, config, tmp_path)._rows(4)]
+        assert int((~labelled).sum()) == batch * unlabelled
+        for part in labelled.split(4):  # what each of several processes gets
+            assert part.any()
+            assert not part.all()
 
 
 def test_sharpness_alone_says_nothing_to_the_mask_discriminator() -> None:

@@ -14,7 +14,9 @@ from umbench_baselines.training import batches
 from umbench_baselines.weights import LITE0, LITE0_SHA256
 
 HEADS = ("both", "image", "segmentation")
-TRUST = ("joint", "adversarial", "quantile", "softmax")
+JUDGES = ("errors", "shapes", "published")
+"""What D^S learns. published: one-hot truth from softmax predictions. shapes: from predictions
+made one-hot, too. errors: where predictions made one-hot are wrong."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,13 @@ class TranslationConfig:
     """Widths, schedule and loss weights of G2.
 
     width doubles with each of `down` halvings up to `cap`; `disc_down` is how often D^S halves.
-    steps_supervised: labelled rows alone (stage a); steps_semi: all rows, with
-    pseudo-segmentations where they are trusted (stage b; Hung et al. 2018): see `trust` and
-    `confidence` in `pseudo`. heads: both, image (M2I) or segmentation. paired: false drops the
-    perceptual loss and hides the condition from the image discriminator. perceptual: a network
-    of `weights`, with the SHA-256 of its file, or "none". ema_images: half-life of the
-    generator's moving average, in images.
+    steps_supervised: labelled rows alone (stage a); steps_semi: all rows (stage b), `unlabelled`
+    being the share of the others in a batch. These have pseudo-segmentations, in the most
+    confident share `trusted` of the pixels of each class, where the confidence exceeds
+    `confidence` (Hung et al. 2018). judge: what D^S learns. heads: both, image (M2I) or
+    segmentation. paired: false drops the perceptual loss and hides the condition from D^I.
+    perceptual: a network of `weights`, with the SHA-256 of its file, or "none". ema_images:
+    half-life of the generator's moving average, in images.
     """
 
     width: int = 64
@@ -46,7 +49,9 @@ class TranslationConfig:
     weight_mask_adversarial: float = 0.01
     weight_mask: float = 1.0
     gan: str = "lsgan"
-    trust: str = "joint"
+    unlabelled: float = 0.5
+    judge: str = "errors"
+    trusted: float = 0.5
     confidence: float = 0.2
     paired: bool = True
     perceptual: str = LITE0
@@ -59,8 +64,8 @@ class TranslationConfig:
             raise ValueError(f"gan must be lsgan or hinge, not {self.gan!r}")
         if self.heads not in HEADS:
             raise ValueError(f"heads must be one of {', '.join(HEADS)}, not {self.heads!r}")
-        if self.trust not in TRUST:
-            raise ValueError(f"trust must be one of {', '.join(TRUST)}, not {self.trust!r}")
+        if self.judge not in JUDGES:
+            raise ValueError(f"judge must be one of {', '.join(JUDGES)}, not {self.judge!r}")
 
     @property
     def steps(self) -> int:

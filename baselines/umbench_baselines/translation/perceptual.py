@@ -62,7 +62,7 @@ class Perceptual(nn.Module):
 def _vgg19(state: dict[str, Tensor]) -> nn.ModuleList:
     from torchvision.models import vgg19
 
-    network = vgg19(weights=None)
+    network = vgg19(weights=None, init_weights=False)
     network.load_state_dict(state)
     for layer in network.features:
         if isinstance(layer, nn.ReLU):

@@ -1,14 +1,16 @@
 """Pseudo-segmentations of unlabelled images: made once, kept in a file, read batch by batch.
 
-The saved G2 segments, and its confidence map says which pixels are trusted (paper, section
-III.B.2; Hung et al. 2018). Both networks are frozen by then, so all this is constant.
+The saved G2 segments, and a confidence map says which pixels are trusted (paper, section
+III.B.2; Hung et al. 2018). The networks are frozen by then, so all this is constant. Of the
+pixels that are given a class the most confident share is trusted (Zou et al. 2018): one threshold
+for all classes would trust none of a rare one, or everything once a teacher knows its images by
+heart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +23,12 @@ from umbench_baselines.training import Devices, batches
 LABELS, COUNTS = "pseudo.npy", "pseudo_counts.npy"
 UNTRUSTED = 255
 
+BINS = 1000
+"""Steps of the confidence, where its quantiles are looked for."""
+
 Teacher = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Rows of the data -> pseudo-segmentations (n, H, W) int64, and (n, H, W) bool, where trusted."""
+"""Rows of the data -> pseudo-segmentations (n, H, W) int64, and the confidence in them, (n, H, W)
+in [0, 1]."""
 
 
 def pseudo_rows(data: TrainingData) -> np.ndarray:
@@ -42,12 +48,28 @@ def read_pseudo(folder: Path, data: TrainingData) -> tuple[np.ndarray, np.ndarra
 
 
 def make_pseudo(
-    folder: Path, data: TrainingData, teacher: Teacher, batch: int, devices: Devices
+    folder: Path,
+    data: TrainingData,
+    teacher: Teacher,
+    *,
+    share: float,
+    least: float,
+    batch: int,
+    devices: Devices,
 ) -> None:
-    """Write the files, each process its share of the batches; they are there once all are done."""
-    rows = pseudo_rows(data)
+    """Write the files, each process its part of the batches; they are there once all are done.
+
+    Trusted are, of the pixels that are given a class, the `share` with the highest confidence
+    (all with the same confidence together), where it exceeds `least`.
+    """
+    rows = torch.from_numpy(pseudo_rows(data))
     world, rank = devices.accelerator.num_processes, devices.accelerator.process_index
-    parts: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+    mine = list(batches(len(rows), batch))[rank::world]
+    seen = torch.zeros(data.classes, BINS, dtype=torch.int64, device=devices.device)
+    for chosen in mine:
+        seen += histogram(*teacher(rows[chosen]), data.classes)
+    floors = thresholds(devices.accelerator.reduce(seen, "sum"), share)
+    parts: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
         LABELS: (np.dtype(np.uint8), (len(rows), *data.images.size)),
         COUNTS: (np.dtype(np.int64), (len(rows), data.classes, 2)),
     }
@@ -58,11 +80,11 @@ def make_pseudo(
             np.lib.format.open_memmap(_partial(folder, name), "w+", kind, shape)
     devices.accelerator.wait_for_everyone()
     files = {name: np.lib.format.open_memmap(_partial(folder, name), "r+") for name in parts}
-    for number, chosen in enumerate(batches(len(rows), batch)):
-        if number % world == rank:
-            found, trusted = teacher(torch.from_numpy(rows[chosen]))
-            files[LABELS][chosen] = torch.where(trusted, found, UNTRUSTED).cpu().numpy()
-            files[COUNTS][chosen] = _counts(found, trusted, data.classes).cpu().numpy()
+    for chosen in mine:
+        found, confidence = teacher(rows[chosen])
+        trusted = (bins(confidence) >= floors[found]) & (confidence > least)
+        files[LABELS][chosen] = torch.where(trusted, found, UNTRUSTED).cpu().numpy()
+        files[COUNTS][chosen] = _counts(found, trusted, data.classes).cpu().numpy()
     for file in files.values():
         file.flush()
     devices.accelerator.wait_for_everyone()
@@ -70,6 +92,28 @@ def make_pseudo(
         for name in (COUNTS, LABELS):  # the labels last: they are what is believed
             _partial(folder, name).replace(folder / name)
     devices.accelerator.wait_for_everyone()
+
+
+def bins(confidence: Tensor) -> Tensor:
+    """Confidence in [0, 1] as steps 0 .. BINS - 1."""
+    return (confidence.float() * BINS).long().clamp(0, BINS - 1)
+
+
+def histogram(found: Tensor, confidence: Tensor, classes: int) -> Tensor:
+    """Pixels per class and step of the confidence, (classes, BINS) int64."""
+    places = found * BINS + bins(confidence)
+    return torch.bincount(places.flatten(), minlength=classes * BINS).view(classes, BINS)
+
+
+def thresholds(seen: Tensor, share: float) -> Tensor:
+    """Per class the highest step at or above which lies at least `share` of its pixels.
+
+    >>> thresholds(torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]]), 0.5).tolist()
+    [2, 3]
+    """
+    above = seen.flip(1).cumsum(1).flip(1)
+    enough = above >= share * above[:, :1]
+    return enough.sum(1) - 1
 
 
 def trusted_share(folder: Path, data: TrainingData) -> dict[str, float]:

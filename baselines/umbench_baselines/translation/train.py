@@ -206,17 +206,18 @@ class _Training:
         return {name: value.detach() for name, value in losses.items()}
 
     def _rows(self, index: int) -> Tensor:
-        """Labelled rows in stage a; half of them and half of the others in stage b."""
+        """Labelled rows in stage a; some of the others among them in stage b."""
         config, seed = self.config, self.run.seed
         semi = index >= config.steps_supervised and len(self.without_labels) > 0
-        size = config.batch // 2 if semi else config.batch
+        others = round(config.batch * config.unlabelled) if semi else 0
+        size = config.batch - others
         rows = self.with_labels[draw_batch(len(self.with_labels), size, index, seed)]
-        if not semi:
+        if not others:
             return rows
-        count = config.batch - size
-        more = self.without_labels[draw_batch(len(self.without_labels), count, index, seed + 1)]
+        more = self.without_labels[draw_batch(len(self.without_labels), others, index, seed + 1)]
         # in turn, so that every device's share of the batch holds both
-        return torch.cat([torch.stack([rows, more[:size]], 1).flatten(), more[size:]])
+        places = torch.cat([_spread(size), _spread(others)]).argsort(stable=True)
+        return torch.cat([rows, more])[places]
 
     def _image(
         self, rows: Tensor, condition: Tensor, fake: Tensor, losses: dict[str, Tensor]
@@ -243,8 +244,8 @@ class _Training:
         config = self.config
         truth, trusted, labelled = (t.to(logits.device) for t in self._targets(rows))
         sure = logits[labelled].softmax(1)
-        shown = sure if config.trust == "softmax" else hardened(sure)
-        right = sure.argmax(1) == truth[labelled] if config.trust == "joint" else None
+        shown = self._shown(sure)
+        right = sure.argmax(1) == truth[labelled] if config.judge == "errors" else None
         losses["D mask"] = mask_discriminator_loss(
             self.mask_judge(one_hot(truth[labelled], self.data.classes)),
             self.mask_judge(shown.detach()),
@@ -280,22 +281,27 @@ class _Training:
             return
         found = read_pseudo(self.run.folder, self.data)
         if found is None or index == self.config.steps_supervised:
-            make_pseudo(self.run.folder, self.data, self._teach, self.config.batch, self.devices)
+            make_pseudo(
+                self.run.folder, self.data, self._teach, share=self.config.trusted,
+                least=self.config.confidence, batch=self.config.batch, devices=self.devices,
+            )  # fmt: skip
             found = read_pseudo(self.run.folder, self.data)
         assert found is not None
         self.pseudo = found[1]
 
     @torch.no_grad()
     def _teach(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Segmentations by the saved G2, and where they are trusted."""
+        """Segmentations by the saved G2, and the confidence in them."""
         _, logits = self.teacher(self._to_device(self.conditions(rows)))
         probabilities = logits.float().softmax(1)
-        seen = probabilities if self.config.trust == "softmax" else hardened(probabilities)
+        seen = self._shown(probabilities)
         confidence = torch.sigmoid(self.teacher_judge(seen).float())[:, 0]
         best, labels = probabilities.max(1)
-        if self.config.trust == "joint":
-            confidence = confidence * best
-        return labels, confidence > self.config.confidence
+        return labels, confidence * best if self.config.judge == "errors" else confidence
+
+    def _shown(self, probabilities: Tensor) -> Tensor:
+        """What D^S sees of a prediction."""
+        return probabilities if self.config.judge == "published" else hardened(probabilities)
 
     def _set_rates(self, index: int) -> None:
         """Constant, then linear to zero over the second half."""
@@ -315,3 +321,8 @@ class _Training:
             assert masks is not None
             images = masks.argmax(1)[:, None] / max(1, self.data.classes - 1)
         return torch.cat([chosen.mean(1), images[:, 0]], 1).transpose(0, 1).flatten(1)[None]
+
+
+def _spread(count: int) -> Tensor:
+    """Places of `count` things that are as far apart as can be, in (0, 1)."""
+    return (torch.arange(count, dtype=torch.float64) + 0.5) / count
