@@ -79,5 +79,8 @@ def _checked(name: str, expected: str) -> tuple[Path, str]:
 @functools.lru_cache
 def _sha256(path: Path, size: int, changed: int) -> str:
     """Of a file as it is now: `size` and `changed` (ns) tell one state of it from the next."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
