@@ -241,12 +241,19 @@ def test_every_share_of_a_batch_holds_both_kinds(data: TrainingData, tmp_path: P
             assert not part.all()
 
 
-def test_sharpness_alone_says_nothing_to_the_mask_discriminator() -> None:
-    logits = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    soft, sharp = logits.softmax(1), (50 * logits).softmax(1)
-    assert not torch.allclose(soft, sharp, atol=0.1)
-    assert torch.equal(hardened(soft), hardened(sharp))
-    assert set(hardened(soft).unique().tolist()) == {0.0, 1.0}
+@pytest.mark.parametrize(("judge", "same"), [("errors", True), ("published", False)])
+def test_sharpness_alone_says_nothing_to_the_mask_discriminator(
+    data: TrainingData, tmp_path: Path, judge: str, same: bool
+) -> None:
+    logits = torch.randn(4, 2, 32, 32, generator=torch.Generator().manual_seed(1))
+    seen = []
+    for sharpness in (1, 50):
+        model = training(data, replace(CONFIG, judge=judge), tmp_path / str(sharpness))
+        losses: dict[str, Tensor] = {}
+        model._segmentation(torch.arange(4), sharpness * logits, losses)
+        seen.append((losses["D mask"], model.mask_judge))
+    assert bool(seen[0][0] == seen[1][0]) == same
+    assert states_equal(seen[0][1], seen[1][1]) == same
 
 
 def test_gradients_go_through_hardened_segmentations() -> None:
@@ -286,11 +293,6 @@ def test_unlabelled_images_change_what_is_learnt(data: TrainingData, tmp_path: P
     supervised = train(data.take(data.labelled), config, tmp_path / "supervised")
     assert not states_equal(semi, supervised)
     assert read_pseudo(tmp_path / "supervised", data) is None
-
-
-def gradients(model: _Training, loss: Tensor) -> list[Tensor]:
-    found = torch.autograd.grad(loss, list(model.generator.parameters()), allow_unused=True)
-    return [torch.zeros(()) if gradient is None else gradient for gradient in found]
 
 
 def test_the_adversarial_mask_loss_is_of_labelled_images_alone(

@@ -47,7 +47,7 @@ class TranslationConfig:
     weight_image: float = 1.0
     weight_perceptual: float = 10.0
     weight_mask_adversarial: float = 0.01
-    weight_mask: float = 1.0
+    weight_mask: float = 10.0
     gan: str = "lsgan"
     unlabelled: float = 0.5
     judge: str = "errors"

@@ -8,14 +8,14 @@ from typing import Any
 from umbench_baselines.translation.networks import TranslationConfig
 
 PAPER_EPOCHS = 200
-SUPERVISED = 1 / 3
+SUPERVISED = 1 / 2
 """Share of the steps before pseudo-segmentations are made."""
 PRESETS = {
     "quick": TranslationConfig(
-        width=16, cap=96, disc_width=16, disc_down=3, batch=8, lr=1e-3, ema_images=300.0
+        width=16, cap=96, disc_width=16, disc_down=3, batch=8, lr=1e-3, ema_images=100.0
     ),
     "small": TranslationConfig(
-        width=24, cap=160, disc_width=24, disc_down=4, batch=8, lr=7e-4, ema_images=1000.0
+        width=24, cap=160, disc_width=24, disc_down=4, batch=8, lr=7e-4, ema_images=400.0
     ),
     # 4 images on each of 4 GPUs, as in the paper: batch normalisation then sees four of them
     "paper": TranslationConfig(batch=16),
