@@ -114,15 +114,20 @@ def test_fade_follows_the_step():
 @pytest.mark.parametrize("name", ["quick", "small", "paper"])
 def test_presets_adapt(name):
     masks = preset(name, size=96, channels=3, count=10, target="masks")
-    assert masks.native == (32 if name == "quick" else 64)
-    assert not {"brightness", "cutout"} & set(masks.augment)
+    assert masks.native == 64 and min(masks.stage_steps) > 0
+    assert masks.enlarge == ("nearest" if name == "paper" else "bilinear")
+    assert preset(name, size=96, channels=1, count=10, target="guidance").enlarge == "nearest"
+    assert preset(name, size=1024, channels=3, count=10, max_size=32).native == 32
     assert preset(name, size=96, channels=3, count=10, untrained=True).stage_steps == ()
     assert preset(name, size=4, channels=1, count=10).resolutions == (4,)
+    assert len(preset(name, size=512, channels=1, count=10, max_size=512).stage_steps) >= 7
 
 
 def test_wrong_configurations():
     with pytest.raises(ValueError, match="preset"):
         preset("huge", size=64, channels=1, count=10)
+    with pytest.raises(ValueError, match="target"):
+        preset("quick", size=64, channels=1, count=10, target="mask")
     with pytest.raises(ValueError, match="2 needed"):
         replace(TINY, stage_images=(1,), stage_batches=(1,))
     with pytest.raises(ValueError, match="power of two"):
