@@ -106,16 +106,13 @@ def preset(
 ) -> StyleGANConfig:
     """A preset for images of side `size`, of which there are `count` to train on.
 
-    target: "masks", "guidance" (flat regions: enlarged by nearest neighbour) or "images".
-    max_size: the largest side that the networks work at; without it `quick` and `small` stop at
-    64 px and `paper` at the size of the images. `paper` enlarges masks by nearest neighbour too.
-    With `untrained` the schedule is empty. ValueError for an unknown name or target.
+    target: "masks", "guidance" or "images". max_size: the largest side that the networks work
+    at; without it `paper` works at the size of the images. With `untrained` the schedule is
+    empty. ValueError for an unknown name or target.
     """
     if name not in PRESETS:
         raise ValueError(f"no preset called {name!r}; there are {', '.join(PRESETS)}")
     if target not in TARGETS:
         raise ValueError(f"no target called {target!r}; there are {', '.join(TARGETS)}")
     config = PRESETS[name](size, channels, count, target, max_size)
-    flat = target == "guidance" or (name == "paper" and target == "masks")
-    config = replace(config, enlarge="nearest" if flat else "bilinear")
     return replace(config, stage_images=(), stage_batches=()) if untrained else config
