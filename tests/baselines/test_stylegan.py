@@ -111,18 +111,33 @@ def test_fade_follows_the_step():
     assert [p.alpha for p in alphas] == [1, 1, 1, 1, 0.5, 1, 1, 1]
 
 
+def test_the_learning_rate_falls_at_the_end(tmp_path):
+    config = replace(TINY, decay=0.5, lr=0.4)
+    assert [config.rate(k) for k in range(8)] == pytest.approx([0.4] * 5 + [0.3, 0.2, 0.1])
+    assert replace(TINY, decay=0.0).rate(7) == TINY.lr
+    with pytest.raises(ValueError, match="decay"):
+        replace(TINY, decay=1.5)
+    images = blobs(10, 20)
+    gan = train_stylegan(images, replace(TINY, decay=1.0), TrainingRun(tmp_path / "a", seed=5))
+    constant = train_stylegan(images, TINY, TrainingRun(tmp_path / "b", seed=5))
+    assert not torch.equal(gan.constant, constant.constant)
+
+
 @pytest.mark.parametrize("name", ["quick", "small", "paper"])
 def test_presets_adapt(name):
     masks = preset(name, size=96, channels=3, count=10, target="masks")
-    assert masks.native == (32 if name == "quick" else 64)
-    assert not {"brightness", "cutout"} & set(masks.augment)
+    assert masks.native == 64 and min(masks.stage_steps) > 0
+    assert preset(name, size=1024, channels=3, count=10, max_size=32).native == 32
     assert preset(name, size=96, channels=3, count=10, untrained=True).stage_steps == ()
     assert preset(name, size=4, channels=1, count=10).resolutions == (4,)
+    assert len(preset(name, size=512, channels=1, count=10, max_size=512).stage_steps) >= 7
 
 
 def test_wrong_configurations():
     with pytest.raises(ValueError, match="preset"):
         preset("huge", size=64, channels=1, count=10)
+    with pytest.raises(ValueError, match="target"):
+        preset("quick", size=64, channels=1, count=10, target="mask")
     with pytest.raises(ValueError, match="2 needed"):
         replace(TINY, stage_images=(1,), stage_batches=(1,))
     with pytest.raises(ValueError, match="power of two"):

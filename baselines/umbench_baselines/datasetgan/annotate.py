@@ -39,8 +39,9 @@ def annotate(
     Returns images (n, 1, S, S) float32 in [0, 1], masks (n, S, S) int64 by majority vote and each
     image's doubt (n,), the mean Jensen-Shannon divergence over its pixels in nats; all on the
     CPU. Worked out on the classifier's device, image by image at the size that the StyleGAN works
-    at, a strip of rows at a time; masks are enlarged by nearest neighbour. Image i is the same,
-    byte for byte, whatever rows it is asked for with.
+    at, a strip of rows at a time. Where images are larger, the votes are enlarged (bilinear) and
+    the class with most of them taken, so that outlines have no steps. Image i is the same, byte
+    for byte, whatever rows it is asked for with.
     """
     gan = gan.to(classifier.first.weight.device).eval()
     count, side = rows.stop - rows.start, gan.config.size
@@ -49,10 +50,10 @@ def annotate(
     doubt = torch.empty(count)
     for place in range(count):
         image, features = gan.sample_features(1, seed, psi, rows.start + place)
-        votes, doubts = _vote(classifier, features, gan.config.native)
+        counted, doubts = _vote(classifier, features, gan.config.native)
         images[place] = unit(gan.enlarged(image))[0]
-        whole = functional.interpolate(votes[None, None].float(), side, mode="nearest")
-        masks[place] = whole[0, 0].long()
+        whole = functional.interpolate(counted.permute(2, 0, 1)[None], side, mode="bilinear")
+        masks[place] = whole[0].argmax(0)
         doubt[place] = doubts.mean()
     return images, masks, doubt
 
@@ -60,22 +61,21 @@ def annotate(
 def _vote(
     classifier: PixelClassifier, features: list[Tensor], side: int, values: int = STRIP_VALUES
 ) -> tuple[Tensor, Tensor]:
-    """The majority's class (side, side) and the divergence of each pixel of one image."""
+    """Votes (side, side, C) and the divergence (side, side) of each pixel of one image."""
     config = classifier.config
     strip = max(1, values // (side * config.ensemble * config.hidden[0]))
-    votes, doubts = [], []
+    found, doubts = [], []
     for rows in batches(side, strip):
         probabilities = classifier.probabilities(features, side, rows)
-        votes.append(majority(probabilities))
+        found.append(votes(probabilities))
         doubts.append(divergence(probabilities))
-    return torch.cat(votes), torch.cat(doubts)
+    return torch.cat(found), torch.cat(doubts)
 
 
-def majority(probabilities: Tensor) -> Tensor:
-    """The class that most members vote for, (E, ..., C) to (...); ties to the lower class."""
+def votes(probabilities: Tensor) -> Tensor:
+    """How many members find each class most probable, (E, ..., C) to (..., C) float32."""
     classes = probabilities.shape[-1]
-    votes = functional.one_hot(probabilities.argmax(-1), classes).sum(0)
-    return votes.argmax(-1)
+    return functional.one_hot(probabilities.argmax(-1), classes).sum(0).float()
 
 
 def divergence(probabilities: Tensor) -> Tensor:

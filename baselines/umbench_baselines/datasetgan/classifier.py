@@ -42,11 +42,13 @@ class PixelClassifierConfig:
 
 
 PRESETS = {
-    "quick": PixelClassifierConfig(hidden=(32, 16), steps=150, batch_pixels=1024, lr=0.005),
-    "small": PixelClassifierConfig(steps=600, batch_pixels=2048, lr=0.002),
+    "quick": PixelClassifierConfig(
+        hidden=(32, 16), steps=150, batch_pixels=1024, lr=0.005, psi=1.0
+    ),
+    "small": PixelClassifierConfig(steps=600, batch_pixels=2048, lr=0.002, psi=1.0),
     "paper": PixelClassifierConfig(),
 }
-"""Configurations by name."""
+"""Configurations by name; psi is that of the preset's samples, so that both are alike."""
 
 
 def preset(name: str, *, untrained: bool = False, **options: Any) -> PixelClassifierConfig:

@@ -25,9 +25,10 @@ class StyleGANConfig:
 
     size: side of the images that come in and go out. max_size: the networks work at the largest
     4 * 2^k up to `size` and, where it is given, up to `max_size`; samples are enlarged from there
-    (`enlarge`: "nearest" or "bilinear"). start_size: resolution of the first stage. stage_images:
+    (bilinear). start_size: resolution of the first stage. stage_images:
     real images shown per stage; stage_batches: global batch per stage; an empty schedule leaves
-    the networks at step 0. ema_images: half-life of the averaged weights. augment: what is done
+    the networks at step 0. decay: share of all steps, the last ones, over which the learning rate
+    falls to 0. ema_images: half-life of the averaged weights. augment: what is done
     to the discriminator's inputs. r1_gamma acts on real images, every `r1_interval` steps with
     the weight scaled up to match. mixing: share of batches in which two styles are mixed.
     """
@@ -38,12 +39,12 @@ class StyleGANConfig:
     stage_batches: tuple[int, ...] = ()
     start_size: int = BASE
     max_size: int | None = None
-    enlarge: str = "nearest"
     latent: int = 512
     mapping_layers: int = 8
     fmap_base: int = 8192
     fmap_max: int = 512
     lr: float = 0.003
+    decay: float = 0.0
     r1_gamma: float = 10.0
     r1_interval: int = 16
     mixing: float = 0.9
@@ -63,8 +64,8 @@ class StyleGANConfig:
                 f"{len(self.stage_images)} stages given, {len(self.resolutions)} needed: one each "
                 f"for {', '.join(map(str, self.resolutions))} px"
             )
-        if self.enlarge not in ("nearest", "bilinear"):
-            raise ValueError(f'enlarge is {self.enlarge!r}; use "nearest" or "bilinear"')
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay is {self.decay}; it must lie in [0, 1]")
 
     @property
     def largest(self) -> int:
@@ -87,6 +88,12 @@ class StyleGANConfig:
         """Optimiser steps of each stage."""
         pairs = zip(self.stage_images, self.stage_batches, strict=True)
         return tuple(math.ceil(images / batch) for images, batch in pairs)
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step."""
+        total = sum(self.stage_steps)
+        falling = self.decay * total
+        return self.lr * min(1.0, (total - step) / falling) if falling else self.lr
 
     def width(self, resolution: int) -> int:
         """Feature maps at a resolution: 512 up to 32 px, then halved with each doubling."""

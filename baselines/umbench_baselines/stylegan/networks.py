@@ -190,10 +190,14 @@ class StyleGAN(nn.Module):
         return self.synthesise([w] * len(sides), self.config.native, noise=noise)
 
     def enlarged(self, images: Tensor) -> Tensor:
-        """Images (N, C, R, R) as the networks draw them, at the size asked for."""
+        """Images (N, C, R, R) as the networks draw them, at the size asked for.
+
+        Bilinear for masks too, before a class or level is chosen: steps of several pixels along
+        every outline are what G2 never saw.
+        """
         if self.config.size == images.shape[-1]:
             return images
-        return functional.interpolate(images, self.config.size, mode=self.config.enlarge)
+        return functional.interpolate(images, self.config.size, mode="bilinear")
 
     def sample(self, count: int, seed: int, psi: float = 0.7, start: int = 0) -> Tensor:
         """Images `start` .. `start + count` of a seed, (count, C, S, S) float32 on the CPU.

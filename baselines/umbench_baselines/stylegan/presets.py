@@ -12,7 +12,9 @@ PAPER_EPOCHS = (8, 16, 16, 32, 32, 64, 64)
 PAPER_BATCHES = (128, 128, 128, 64, 32, 16, 8)
 
 
-def _paper(size: int, channels: int, count: int, max_size: int | None = None) -> StyleGANConfig:
+def _paper(
+    size: int, channels: int, count: int, target: str, max_size: int | None = None
+) -> StyleGANConfig:
     """Section IV.B, with more stages where the images are larger than its 256 px.
 
     These repeat the last epochs and the last batch: half of 8 would leave each of the paper's 4
@@ -30,40 +32,57 @@ def _paper(size: int, channels: int, count: int, max_size: int | None = None) ->
     )
 
 
-def _short(size: int, channels: int, factor: float, **values: Any) -> StyleGANConfig:
-    """A narrow network on a schedule of a few thousand images, whatever the number of images."""
+TARGETS = ("masks", "guidance", "images")
+
+
+def _short(
+    size: int, channels: int, target: str, images: tuple[int, ...], **values: Any
+) -> StyleGANConfig:
+    """A narrow network on a schedule of a few thousand images, whatever their number.
+
+    images: those shown per stage from 8 px on. Images hold their discriminator less than flat
+    regions do, which fall to pieces where it is let loose.
+    """
     start = 8 if min(size, values["max_size"]) >= 8 else 4
-    stages = len(
-        StyleGANConfig(size, channels, start_size=start, max_size=values["max_size"]).resolutions
-    )
-    images = [SHORT_IMAGES[min(stage, len(SHORT_IMAGES) - 1)] for stage in range(stages)]
-    return StyleGANConfig(
-        size,
-        channels,
-        start_size=start,
-        stage_images=tuple(int(factor * n) for n in images),
+    plain = StyleGANConfig(size, channels, start_size=start, max_size=values["max_size"])
+    stages = len(plain.resolutions)
+    return replace(
+        plain,
+        stage_images=images[:stages] + images[-1:] * (stages - len(images)),
         # Small batches: many steps matter more than smooth ones on so short a schedule.
         stage_batches=(8,) * stages,
+        r1_gamma=0.3 if target == "images" else 1.0,
+        r1_interval=8,
         **values,
     )
 
 
-SHORT_IMAGES = (2000, 3000, 3600, 4500)
+def _quick(
+    size: int, channels: int, count: int, target: str, max_size: int | None = None
+) -> StyleGANConfig:
+    """A minute or two on one CPU core: many steps of narrow networks at a high rate.
 
-
-def _quick(size: int, channels: int, count: int, max_size: int = 32) -> StyleGANConfig:
-    """One or two minutes on one CPU core: many steps of narrow networks at a high rate."""
+    No mixing of styles, and nothing is done to the discriminator's images: both cost so short a
+    training more than they give.
+    """
+    images = (2000, 3000, 2800, 3600) if target == "images" else (1600, 2400, 2000, 1800)
     return _short(
-        size, channels, 1.0, max_size=max_size, latent=64, mapping_layers=4, fmap_base=256,
-        fmap_max=32, lr=0.012, r1_gamma=1.0, r1_interval=8, ema_images=500.0,
+        size, channels, target, images, max_size=max_size or 64, latent=64, mapping_layers=4,
+        fmap_base=256, fmap_max=32, lr=0.012, ema_images=500.0, mixing=0.0,
     )  # fmt: skip
 
 
-def _small(size: int, channels: int, count: int, max_size: int = 64) -> StyleGANConfig:
-    """A few times the work of `quick`; all of the architecture, narrower than the paper's."""
+def _small(
+    size: int, channels: int, count: int, target: str, max_size: int | None = None
+) -> StyleGANConfig:
+    """A few times the work of `quick`; all of the architecture, narrower than the paper's.
+
+    Long enough for a discriminator to learn few images by heart: they are shifted.
+    """
     return _short(
-        size, channels, 1.3, max_size=max_size, latent=128, mapping_layers=8, fmap_base=512,
-        fmap_max=48, lr=0.008, r1_gamma=1.0, r1_interval=8, ema_images=1000.0,
+        size, channels, target, (2600, 3900, 4680, 5850), max_size=max_size or 64, latent=128,
+        mapping_layers=8, fmap_base=512, fmap_max=48, lr=0.008, ema_images=1000.0,
+        augment=("translation",),
     )  # fmt: skip
 
 
@@ -72,7 +91,7 @@ PRESETS: dict[str, Callable[..., StyleGANConfig]] = {
     "small": _small,
     "paper": _paper,
 }
-"""Configurations by name, given (size, channels, count of training images, max_size)."""
+"""Configurations by name, given (size, channels, count of training images, target, max_size)."""
 
 
 def preset(
@@ -87,25 +106,13 @@ def preset(
 ) -> StyleGANConfig:
     """A preset for images of side `size`, of which there are `count` to train on.
 
-    target: "masks", "guidance" (flat regions: enlarged by nearest neighbour) or "images". `quick`
-    draws images at up to 64 px, twice the side of its guidance, and `quick` and `small` hold the
-    discriminator of images less: they are what a method shows. Both shift the discriminator's
-    images (holes and changes of brightness cost short trainings more than they give); `paper`
-    does not augment, and enlarges masks by nearest neighbour too. With `untrained` the schedule
-    is empty. ValueError for an unknown name.
+    target: "masks", "guidance" or "images". max_size: the largest side that the networks work
+    at; without it `paper` works at the size of the images. With `untrained` the schedule is
+    empty. ValueError for an unknown name or target.
     """
     if name not in PRESETS:
         raise ValueError(f"no preset called {name!r}; there are {', '.join(PRESETS)}")
-    if max_size is None and name == "quick" and target == "images":
-        max_size = 64
-    limit = {} if max_size is None else {"max_size": max_size}
-    config = PRESETS[name](size, channels, count, **limit)
-    flat = target == "guidance" or (name == "paper" and target == "masks")
-    config = replace(
-        config,
-        enlarge="nearest" if flat else "bilinear",
-        augment=() if name == "paper" else ("translation",),
-    )
-    if name != "paper" and target == "images":
-        config = replace(config, r1_gamma=0.3)
+    if target not in TARGETS:
+        raise ValueError(f"no target called {target!r}; there are {', '.join(TARGETS)}")
+    config = PRESETS[name](size, channels, count, target, max_size)
     return replace(config, stage_images=(), stage_batches=()) if untrained else config

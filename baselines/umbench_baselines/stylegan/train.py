@@ -89,6 +89,8 @@ class _Training:
             # Adam starts anew with each stage: what it remembers belongs to another task.
             for optimizer in self.optimizers:
                 optimizer.state.clear()
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = self.config.rate(index)
         rows = draw_batch(len(self.images), at.batch, at.local, self.run.seed + at.stage)
         real = self._real(at.stage).batch(self.devices.shard(rows)).to(self.devices.device)
         # Latents of the whole batch come from one stream, so devices share them out.
