@@ -200,7 +200,9 @@ def stylegan(config: StyleGANConfig, place: Place) -> Training:
         if config.r1_gamma:
             # what the penalty adds is the same part of every stage's steps
             more = work(lambda: _stylegan_step(networks, config, last, 1, counted, True))
-            operations *= 1 + (more.operations / per_image[last].operations - 1) / config.r1_interval
+            operations *= (
+                1 + (more.operations / per_image[last].operations - 1) / config.r1_interval
+            )
     with pretending():
         networks = StyleGAN(config), Discriminator(config)
         penalised = config.r1_gamma > 0

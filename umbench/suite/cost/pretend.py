@@ -77,7 +77,7 @@ def _counter() -> Any:
         ) -> Any:
             kwargs = kwargs or {}
             formula = flop_registry.get(function._overloadpacket)
-            if formula is None:
+            if formula is None and function.namespace == "aten":
                 # without gradients some operations come whole that are made of counted ones
                 with self:
                     found = function.decompose(*args, **kwargs)

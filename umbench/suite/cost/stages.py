@@ -6,8 +6,6 @@ counted is measured, and stands here as a constant with what it was measured on.
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,7 +222,7 @@ def translation_config(stage: Stage, found: Found) -> Any:
     if params.get("perceptual"):
         named = params["perceptual"]
         options |= {"perceptual": named["name"], "perceptual_sha256": named["sha256"]}
-    config = preset(
+    return preset(
         params["preset"],
         size=found.size,
         count=_seen(stage, found),
@@ -232,7 +230,6 @@ def translation_config(stage: Stage, found: Found) -> Any:
         scale=params["scale"],
         **(options | _options(stage)),
     )
-    return config
 
 
 def _translation(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
@@ -385,8 +382,12 @@ def _features(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
     operations, alive, weights, dim = 0.0, 0, 0, 0
     for resolution in params["resolutions"]:
         some, weights, dim = networks.extracting(
-            "task" if trained else params["extractor"], params.get("input"), task, found.size,
-            resolution, batch,
+            "task" if trained else params["extractor"],
+            params.get("input"),
+            task,
+            found.size,
+            resolution,
+            batch,
         )
         operations += some.operations / batch * count
         alive = max(alive, some.alive)
