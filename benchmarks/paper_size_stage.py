@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ from umbench.engine.memory import PeakMemory
 from umbench.pipeline import Context, Stage
 from umbench.stages import KINDS
 from umbench.stages.artifacts import PIXELS, save_table, save_tables
+
+if TYPE_CHECKING:
+    from umbench_baselines.stylegan import StyleGANConfig
 
 CLASSES = {0: "background", 1: "lung", 2: "lesion"}
 TRAIN, HELD_OUT = 0.8, 0.1
@@ -101,9 +104,7 @@ def jobs(size: int, count: int) -> dict[str, Job]:
 
 def narrow() -> None:
     """Make the preset `quick` of every network so narrow that it weighs nothing."""
-    from umbench_baselines import segmenter
-    from umbench_baselines.stylegan import StyleGANConfig
-    from umbench_baselines.stylegan import presets as stylegan
+    from umbench_baselines import segmenter, stylegan
     from umbench_baselines.translation import presets as translation
     from umbench_metrics.extractors import task
 
@@ -117,15 +118,22 @@ def narrow() -> None:
         task.TaskConfig, backbone="compact", width=2, steps=1, batch=4, lr=1e-3
     )
 
-    def thin(size: int, channels: int, count: int, max_size: int = 64) -> StyleGANConfig:
-        stages = len(StyleGANConfig(size, channels, max_size=max_size).resolutions)
-        every = (4,) * stages
-        return StyleGANConfig(
-            size, channels, stage_images=every, stage_batches=every, max_size=max_size, latent=16,
-            mapping_layers=2, fmap_base=16, fmap_max=4,
-        )  # fmt: skip
+    stylegan.preset = thin  # type: ignore[assignment]
 
-    stylegan.PRESETS["quick"] = thin
+
+def thin(
+    name: str, *, size: int, channels: int, count: int, target: str = "images",
+    untrained: bool = False, max_size: int | None = None,
+) -> StyleGANConfig:  # fmt: skip
+    """A StyleGAN of any preset: one batch of four in every stage."""
+    from umbench_baselines.stylegan import StyleGANConfig
+
+    stages = len(StyleGANConfig(size, channels, max_size=max_size or 64).resolutions)
+    every = () if untrained else (4,) * stages
+    return StyleGANConfig(
+        size, channels, stage_images=every, stage_batches=every, max_size=max_size or 64,
+        latent=16, mapping_layers=2, fmap_base=16, fmap_max=4,
+    )  # fmt: skip
 
 
 def pixels(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
