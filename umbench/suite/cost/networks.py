@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from umbench.suite.cost.pretend import (
@@ -175,39 +175,31 @@ def _inference(network: nn.Module, shape: tuple[int, ...]) -> Work:
 def stylegan(config: StyleGANConfig, place: Place) -> Training:
     """G1 with its discriminator: every stage's steps, each `r1_interval`th with the penalty.
 
-    The last stage holds most, and most of all where the penalty keeps its gradients.
+    The last stage holds most, where the penalty keeps its gradients. All of it is taken in single
+    precision, which is that of the penalty: mixed precision holds a little less.
     """
     from umbench_baselines.stylegan.networks import Discriminator, StyleGAN
 
-    counted = Place(0, "no")
+    single, penalised = replace(place, precision="no"), config.r1_gamma > 0
     with shapes_alone():
         networks = StyleGAN(config), Discriminator(config)
         model = bytes_of(networks[:1])
         checkpoint = bytes_of(networks) * (1 + ADAM) + model
         if not any(config.stage_steps):
             return Training(0.0, checkpoint, 0, model, 0)
-        last, share = config.resolutions[-1], place.share(config.stage_batches[-1])
-        per_image = {
-            side: work(lambda side=side: _stylegan_step(networks, config, side, 1, counted, False))  # type: ignore[misc]
-            for side in config.resolutions
-        }
+
+        def step(side: int, images: int, penalised: bool) -> Work:
+            return work(lambda: _stylegan_step(networks, config, side, images, single, penalised))
+
+        stages = zip(config.resolutions, config.stage_batches, config.stage_steps, strict=True)
         operations = sum(
-            per_image[side].operations * batch * steps
-            for side, batch, steps in zip(
-                config.resolutions, config.stage_batches, config.stage_steps, strict=True
-            )
+            step(side, 1, False).operations * batch * steps for side, batch, steps in stages
         )
-        if config.r1_gamma:
-            # what the penalty adds is the same part of every stage's steps
-            more = work(lambda: _stylegan_step(networks, config, last, 1, counted, True))
-            operations *= (
-                1 + (more.operations / per_image[last].operations - 1) / config.r1_interval
-            )
-    with pretending():
-        networks = StyleGAN(config), Discriminator(config)
-        penalised = config.r1_gamma > 0
-        alive = work(lambda: _stylegan_step(networks, config, last, share, place, penalised)).alive
-    return Training(operations, checkpoint, alive, model, checkpoint)
+        last, share = config.resolutions[-1], place.share(config.stage_batches[-1])
+        plain, most = step(last, share, False), step(last, share, penalised)
+        # what the penalty adds is the same part of every stage's steps
+        operations *= 1 + (most.operations / plain.operations - 1) / config.r1_interval
+    return Training(operations, checkpoint, most.alive, model, checkpoint)
 
 
 def _stylegan_step(
