@@ -263,9 +263,15 @@ def segmenter(
     return Training(operations, kept, max(seen.alive, judged.alive), size_of, kept)
 
 
-@functools.lru_cache(maxsize=64)
 def task_network(config: Any, size: int, judged: int, place: Place) -> Training:
-    """A task network; config: `umbench_metrics.extractors.task.TaskConfig`.
+    """A task network; config: `umbench_metrics.extractors.task.TaskConfig`; judged: held out."""
+    trained, one = _task_network(config, size, place)
+    return replace(trained, operations=trained.operations + one * judged)
+
+
+@functools.lru_cache(maxsize=64)
+def _task_network(config: Any, size: int, place: Place) -> tuple[Training, float]:
+    """Its training, and the operations of one image that it is judged by.
 
     Counted with as many classes as ages have: the last layer is nothing beside the others.
     """
@@ -289,9 +295,9 @@ def task_network(config: Any, size: int, judged: int, place: Place) -> Training:
         shown = work(lambda: network(torch.zeros(JUDGED_AT_ONCE, 1, size, size)))
     size_of = bytes_of([network])
     operations = seen.operations * place.all(config.batch) * config.steps
-    operations += shown.operations / JUDGED_AT_ONCE * judged
     kept = size_of * (1 + ADAM)
-    return Training(operations, kept, max(seen.alive, shown.alive), size_of, kept)
+    trained = Training(operations, kept, max(seen.alive, shown.alive), size_of, kept)
+    return trained, shown.operations / JUDGED_AT_ONCE
 
 
 @functools.lru_cache(maxsize=64)
