@@ -1,0 +1,366 @@
+"""Does the paper's size fit its machine: 3285 montages of 1024 px, 4 GPUs of 24 GB, 128 GB?
+
+    python benchmarks/paper_size.py [--only ROW] [--list] [--folder DIR]
+
+Memory of the host is measured: each stage runs for real in a process of its own, at 1024 px with
+a few images and at 128 px with two numbers of many. What it takes more for each image of 128 px,
+times 64, is what one of 1024 px would take; the line through the measured point at 1024 px is
+drawn on to the paper's number of images. Private memory alone counts: maps of files are shared
+and can be dropped. Networks are narrow, since they are on the device (`paper_size_stage.py`);
+what they take there is told by `umbench.suite.cost`, from the paper's networks themselves.
+
+Prints one line per row with its target, and "within" or "MISSED"; the exit status is 1 if any
+was missed. About a quarter of an hour on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STAGE = Path(__file__).with_name("paper_size_stage.py")
+SIZE, SMALL = 1024, 128
+FEW, MANY = 8, (200, 1600)
+CARD = 24e9 / 2**30
+"""GiB of a card of 24 GB."""
+TRAIN, ALL, SAMPLES, SOURCE = 1500, 3285, 1000, 15_000
+"""Images of the paper's size: train, the whole set, of one sample, of a source network's fold."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row: what was found, what was wanted, and whether it is."""
+
+    row: str
+    found: str
+    target: str
+    within: bool
+
+
+Rows = Iterator[Result]
+
+
+def main() -> None:
+    """Run the rows that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", metavar="ROW", help="a row; may be repeated")
+    parser.add_argument("--list", action="store_true", help="the names of all rows")
+    parser.add_argument("--folder", type=Path, help="where to work; kept, and used again")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(ROWS))
+        return
+    unknown = sorted(set(options.only or []) - set(ROWS))
+    if unknown:
+        parser.error(f"no row {unknown[0]!r}; there are: {', '.join(ROWS)}")
+    with tempfile.TemporaryDirectory(prefix="paper-size-") as temporary:
+        folder = options.folder or Path(temporary)
+        missed = 0
+        for name in options.only or ROWS:
+            for result in ROWS[name](folder):
+                missed += not result.within
+                verdict = "within" if result.within else "MISSED"
+                print(f"{result.row:<34} {verdict:<7} {result.found}; target: {result.target}",
+                      flush=True)  # fmt: skip
+    sys.exit(missed > 0)
+
+
+def child(folder: Path, stage: str, size: int, count: int, *more: str) -> list[str]:
+    """The command that prepares or measures a stage."""
+    place = folder / f"{size}-{count}"
+    place.mkdir(parents=True, exist_ok=True)
+    return [sys.executable, str(STAGE), str(place), stage, str(size), str(count), *more]
+
+
+def measured(folder: Path, stage: str, size: int, count: int) -> tuple[float, float]:
+    """Peak of private memory in GiB, and seconds, of a stage in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UMBENCH_PROCESSES": "1"}
+    subprocess.run(child(folder, stage, size, count, "--prepare"), check=True, env=environment)
+    done = subprocess.run(
+        child(folder, stage, size, count), check=True, env=environment, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["mib"] / 1024, found["seconds"]
+
+
+def host(
+    row: str, stage: str, paper: int, target: float, images: Callable[[int], float] = float,
+    many: tuple[int, int] = MANY,
+) -> Callable[[Path], Rows]:  # fmt: skip
+    """A row that is extrapolated. images: how many a stage works on in a set of so many."""
+
+    def run(folder: Path) -> Rows:
+        (low, _), (high, seconds) = (measured(folder, stage, SMALL, n) for n in many)
+        few, at_size = measured(folder, stage, SIZE, FEW)
+        slope = (high - low) / (images(many[1]) - images(many[0])) * (SIZE / SMALL) ** 2
+        gib = few + max(0.0, slope) * (paper - images(FEW))
+        found = (
+            f"{gib:.2f} GiB at {paper} images ({few:.2f} at {FEW} of {SIZE} px in "
+            f"{at_size:.0f} s, {1024 * slope:+.2f} MiB an image; {SMALL} px: {low:.3f}, "
+            f"{high:.3f} at {many[0]}, {many[1]} in {seconds:.0f} s)"
+        )
+        yield Result(row, found, f"under {target:g} GiB of host memory", gib < target)
+
+    return run
+
+
+def train(count: int) -> float:
+    """Images of a made-up set that are train."""
+    return 0.8 * count
+
+
+@functools.cache
+def costs() -> dict[str, Any]:
+    """The cost of the paper's stages on 4 GPUs, by id."""
+    from umbench.suite.cost import stage_costs
+    from umbench.suite.loader import load_suites
+    from umbench.suite.plan import build_plan
+
+    (suite,) = load_suites("paper-phantom")
+    return {cost.id: cost for cost in stage_costs(suite, build_plan(suite), 4)}
+
+
+def devices(folder: Path) -> Rows:
+    """Each kind of training, drawing and scoring on a card of the paper."""
+    for kind in ("train", "segment", "sample", "extractor", "features"):
+        found = [cost for cost in costs().values() if cost.kind == kind]
+        most = max(found, key=lambda cost: cost.device)
+        yield Result(
+            f"device memory: {kind}",
+            f"{most.device:.1f} GiB per GPU ({most.id}), {sum(c.peta for c in found):,.0f} PFLOP",
+            f"under {CARD:.1f} GiB on each of 4 GPUs",
+            most.device < CARD,
+        )
+
+
+def disk(folder: Path) -> Rows:
+    """What superpixels and guidance leave behind."""
+    sizes = {name: costs()[name].disk for name in ("superpixels", "guidance")}
+    yield Result(
+        "superpixels, guidance on disk",
+        ", ".join(f"{name} {size:.1f} GiB" for name, size in sizes.items()),
+        "guidance uint8: one byte a pixel, labels two",
+        np.isclose(sizes["guidance"] * 2**30, ALL * SIZE**2)
+        and np.isclose(sizes["superpixels"] * 2**30, ALL * SIZE**2 * 2),
+    )
+
+
+def shares(folder: Path) -> Rows:
+    """Every GPU of four has rows of its own of every batch of the paper's preset."""
+    from umbench_baselines.segmenter import PRESETS as SEGMENTERS
+    from umbench_baselines.stylegan import preset as stylegan
+    from umbench_baselines.training import share
+    from umbench_baselines.translation import preset as translation
+    from umbench_metrics.extractors.task import PRESETS as TASKS
+
+    config = stylegan("paper", size=SIZE, channels=1, count=TRAIN)
+    stages = zip(config.resolutions, config.stage_batches, strict=True)
+    batches = {
+        **{f"G1 {side} px": batch for side, batch in stages},
+        "G2": translation("paper", size=SIZE, count=TRAIN).batch,
+        "U-Net": SEGMENTERS["paper"].batch,
+        "task networks": TASKS["paper"](seed=0).batch,
+    }  # fmt: skip
+    for name, batch in batches.items():
+        parts = [share(batch, 4, rank)[0] for rank in range(4)]
+        rows = [row for part in parts for row in range(batch)[part]]
+        yield Result(
+            f"every GPU works: {name}",
+            f"batch {batch}: {', '.join(str(len(range(batch)[part])) for part in parts)}",
+            "4 shares without a row in common, 2 rows at least",
+            sorted(rows) == list(range(batch)) and min(len(range(batch)[p]) for p in parts) >= 2,
+        )
+
+
+def checkpoints(folder: Path) -> Rows:
+    """The part of the time that goes into saving, where a save takes as long as 20 steps."""
+    import torch
+    from umbench_baselines import training
+
+    saves: list[tuple[float, float]] = []
+    save = training.save_checkpoint
+
+    def slow(*arguments: Any) -> None:
+        started = time.monotonic()
+        save(*arguments)
+        time.sleep(0.1)
+        saves.append((started, time.monotonic()))
+
+    training.save_checkpoint = slow
+    place = folder / "checkpoints"
+    run = training.TrainingRun(folder=place, checkpoint_seconds=0.0)
+    model = torch.nn.Linear(2, 2)
+
+    def step(index: int) -> dict[str, float]:
+        time.sleep(0.005)
+        return {}
+
+    try:
+        training.run_loop({"model": model}, 2500, step, run, training.Devices())
+    finally:
+        training.save_checkpoint = save
+    # from the end of the first to the end of the last that the interval asked for
+    seen = saves[1:-1]
+    part = sum(end - start for start, end in seen) / (seen[-1][1] - saves[0][1])
+    yield Result(
+        "checkpoints",
+        f"{100 * part:.1f} % of the time, {len(saves)} saves of 0.1 s",
+        "at most 5 % of the time",
+        part <= 0.0505,
+    )
+
+
+def report(folder: Path) -> Rows:
+    """A page with the paper's 13 rows of pictures of 1024 px, noise, which is the worst case."""
+    import pandas as pd
+
+    from umbench.leaderboard.pictures import Samples
+    from umbench.leaderboard.report import write_report
+    from umbench.leaderboard.tables import summarise
+
+    random = np.random.default_rng(0)
+    images = random.random((6, SIZE, SIZE), dtype=np.float32)
+    samples = Samples.of(images, random.integers(3, size=images.shape), 255 * images)
+    kinds = {f"row {k}": "generator" for k in range(12)}
+    names = ("mm-fid-anchored", "mm-fid-minmax", "mm-std", "mm-std-relative", "frechet-distance")
+    scores = pd.DataFrame(
+        {
+            "method": method, "seed": 0, "metric": metric, "extractor": f"e{view // 4}",
+            "resolution": 128 * 2 ** (view % 4), "value": random.random(), "low": 0.0, "high": 1.0,
+            "n_real": 785, "n_synthetic": 785,
+        }
+        for method in kinds for view in range(16) for metric in names
+    )  # fmt: skip
+    tests = pd.DataFrame(
+        {
+            "metric": "mm-fid-anchored", "family": "all pairs", "a": a, "b": b, "n": 16,
+            "difference": -0.4, "p": 0.25, "p_holm": 0.25, "effect": -1.0, "smallest_p": 0.25,
+            "p_resampling": 0.002, "p_resampling_holm": 0.002, "note": "",
+        }
+        for a in kinds for b in kinds if a < b
+    )  # fmt: skip
+    meta = {
+        "suite": "paper", "normalisation": "anchored", "verdict": "resampling", "alpha": 0.05,
+        "reference": "row 0", "extractors": [], "resolutions": [128, 256, 512, 1024], "seeds": [0],
+        "n_real": 785, "n_synthetic": 785, "notes": [], "left_out": [],
+    }  # fmt: skip
+    small = samples.thumbnail()
+    thumbnails = {f"row {k}": (f"pictures/row-{k}.png", small) for k in range(13)}
+    folder.mkdir(exist_ok=True)
+    page = folder / "report.html"
+    write_report(page, summarise(scores, None, tests, kinds, meta), scores, tests, thumbnails, meta)
+    size = page.stat().st_size / 1e6
+    yield Result("report.html", f"{size:.2f} MB", "under 10 MB", size < 10)
+
+
+def resumed(folder: Path) -> Rows:
+    """Stages are killed when part is done; what was there is marked, and must still be there."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UMBENCH_PROCESSES": "1"}
+    for stage, count in (
+        ("phantom", 160),
+        ("superpixels", 320),
+        ("sample", 320),
+        ("features", 640),
+    ):
+        subprocess.run(child(folder, stage, SMALL, count, "--prepare"), check=True, env=environment)
+        command = child(folder, stage, SMALL, count)
+        scratch = folder / f"{SMALL}-{count}" / f"{stage}.scratch"
+        victim = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        while victim.poll() is None and not any(flags_of(scratch)):
+            time.sleep(0.01)
+        if victim.poll() is None:
+            os.killpg(victim.pid, signal.SIGKILL)
+        victim.wait()
+        there = [chunk for chunk, done in enumerate(flags_of(scratch)) if done]
+        total = len(flags_of(scratch))
+        marks = mark(scratch, there)
+        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        kept = sum(
+            marked(scratch.with_suffix(""), name, row) == value for name, row, value in marks
+        )
+        seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
+        yield Result(
+            f"go on after a kill: {stage}",
+            f"{len(there)} of {total} chunks were there, {len(there) - kept} made again "
+            f"({seconds:.1f} s for the rest)",
+            "none made again",
+            0 < len(there) < total and kept == len(there),
+        )
+
+
+def flags_of(scratch: Path) -> bytes:
+    """One byte per chunk of what a stage makes: 1 where it is there."""
+    found = sorted(scratch.glob("*.done"))
+    return found[0].read_bytes() if found else b""
+
+
+def mark(scratch: Path, chunks: list[int]) -> list[tuple[str, int, bytes]]:
+    """Change the first byte of the first row of chunks: array, row, and what it is now."""
+    from umbench.data.rows import map_arrays
+
+    path = sorted(scratch.glob("*.safetensors"))[0]
+    name, array = next((n, a) for n, a in map_arrays(path).items() if not n.startswith("rows/"))
+    per_chunk = -(-len(array) // len(flags_of(scratch)))
+    out = []
+    for chunk in chunks:
+        offset = array.offset + chunk * per_chunk * array[0].nbytes
+        with path.open("r+b") as file:
+            file.seek(offset)
+            byte = bytes([file.read(1)[0] ^ 1])
+            file.seek(offset)
+            file.write(byte)
+        out.append((name, chunk * per_chunk, byte))
+    return out
+
+
+def marked(output: Path, name: str, row: int) -> bytes:
+    """The first byte of a row of a finished array."""
+    from umbench.data.rows import map_arrays
+
+    for path in sorted(output.glob("*.safetensors")):
+        arrays = map_arrays(path)
+        if name in arrays:
+            return arrays[name][row].tobytes()[:1]
+    return b""
+
+
+ROWS: dict[str, Callable[[Path], Rows]] = {
+    "g2-masks": host("training g2-masks", "g2-masks", TRAIN, 4, train),
+    "g1-masks": host("training g1-masks", "g1-masks", TRAIN, 4, lambda n: train(n) / 2),
+    "g2-guidance": host("training g2-guidance", "g2-guidance", TRAIN, 4, train),
+    "reading": host("reading", "folder", ALL, 4),
+    "source": host("source fold", "source", SOURCE, 8, lambda n: 4 * n),
+    "superpixels": host("superpixels", "superpixels", ALL, 4),
+    "guidance": host("guidance", "guidance", ALL, 4),
+    "annotation": host("datasetGAN annotation", "annotate", 1112, 4),
+    "annotation-training": host("datasetGAN training", "pixel-classifier", 16, 4, lambda n: 16.0),
+    "sampling": host("sampling", "sample", SAMPLES, 4, many=(100, 800)),
+    "features": host("features", "features", SAMPLES, 4, many=(100, 800)),
+    "u-net": host("U-Net", "segmenter", TRAIN, 4, lambda n: train(n) / 2),
+    "devices": devices,
+    "disk": disk,
+    "shares": shares,
+    "checkpoints": checkpoints,
+    "report": report,
+    "resumed": resumed,
+}
+
+
+if __name__ == "__main__":
+    main()

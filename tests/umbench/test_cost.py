@@ -1,0 +1,153 @@
+"""The cost of a suite: counted operations and bytes, and what they follow."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from umbench.cli.main import cli
+from umbench.suite.cost import networks
+from umbench.suite.cost.networks import Place
+from umbench.suite.cost.pretend import bytes_of, pretending, shapes_alone, update, work
+
+SUITE = (
+    "quick", "--set", "generators=[m2i]", "--set", "panel.extractors=[sex]",
+    "--set", "controls=[real, degraded]", "--set", "statistics.reference=null",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [pretending, shapes_alone])
+def test_operations_and_bytes_of_a_convolution(block: Any) -> None:
+    """2 operations per multiplication; an image of 4 and a result of 8 channels, float32."""
+    with block():
+        network = nn.Conv2d(4, 8, 3, padding=1, bias=False)
+
+        def step() -> None:
+            with torch.no_grad():
+                network(torch.zeros(2, 4, 32, 32))
+
+        found = work(step)
+    assert found.operations == 2 * (2 * 8 * 32 * 32) * 4 * 9
+    assert found.alive == 4 * 2 * (4 + 8) * 32 * 32
+
+
+def test_what_is_gone_is_not_held() -> None:
+    def step() -> None:
+        for _ in range(10):
+            torch.zeros(1000).sqrt()
+
+    with pretending():
+        assert work(step).alive == 2 * 4000
+
+
+def test_activations_are_held_for_the_way_back() -> None:
+    with pretending():
+        network = nn.Sequential(*(nn.Sequential(nn.Linear(64, 64), nn.Tanh()) for _ in range(20)))
+
+        def forth() -> None:
+            with torch.no_grad():
+                network(torch.zeros(1000, 64))
+
+        def back() -> None:
+            update(network(torch.zeros(1000, 64)).sum(), network, 0)
+
+        once, twice = work(forth), work(back)
+    assert twice.alive > 20 * 1000 * 64 * 4 > once.alive
+    assert twice.operations == pytest.approx(3 * once.operations, rel=0.03)
+
+
+def test_inference_mode_is_counted() -> None:
+    """There operations come whole: a convolution as such, not as what it is made of."""
+    with pretending():
+        network = nn.Conv2d(1, 2, 3)
+
+        def step() -> None:
+            with torch.inference_mode():
+                network(torch.zeros(1, 1, 10, 10))
+
+        assert work(step).operations == 2 * 2 * 64 * 9
+
+
+def test_a_mixed_step_holds_less() -> None:
+    from umbench_baselines.segmenter import preset
+
+    config = preset("quick")
+    exact, mixed = (
+        networks.segmenter(config, 3, 64, 10, Place(1, precision)) for precision in ("no", "bf16")
+    )
+    assert mixed.operations == exact.operations
+    assert 0.4 * exact.alive < mixed.alive < 0.9 * exact.alive
+
+
+def test_devices_share_the_work_and_the_memory() -> None:
+    from umbench_baselines.segmenter import preset
+
+    config = replace(preset("quick"), batch=16, steps=10)
+    one, four = (networks.segmenter(config, 3, 64, 10, Place(gpus, "no")) for gpus in (1, 4))
+    assert four.operations == pytest.approx(one.operations)
+    assert one.alive / 4 < four.alive < one.alive / 2
+    assert Place(4, "no").share(2) == 2  # too few rows for all
+
+
+def test_bytes_are_those_of_the_true_training(tmp_path: Path) -> None:
+    """Weights and checkpoint of G2 as a real training of a few steps leaves them."""
+    import numpy as np
+    from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
+    from umbench_baselines.training import CHECKPOINT, TrainingRun
+    from umbench_baselines.translation import preset, train_translation
+
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (8, 32, 32), dtype=np.uint8)
+    data = TrainingData(
+        Pictures.of(images), Pictures.of(images), LabelMaps.of(images % 3, 3),
+        torch.arange(8) < 4, 3, 0,
+    )  # fmt: skip
+    config = preset("quick", size=32, count=8, scale=0.01, perceptual="none")
+    model, _ = train_translation(data, "guidance", config, TrainingRun(tmp_path))
+    found = networks.translation(config, 1, 3, 32, 8, 4, Place(0, "no"))
+    assert found.model == bytes_of([model])
+    assert found.checkpoint == pytest.approx((tmp_path / CHECKPOINT).stat().st_size, rel=0.15)
+
+
+def cost(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(cli, ["plan", *SUITE, "--cost", "--json", *arguments])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)[0]
+    return found
+
+
+def test_a_plan_tells_its_cost() -> None:
+    here, more, large = (
+        cost("--gpus", "0"),
+        cost("--gpus", "2", "--set", "training.scale=2"),
+        cost("--gpus", "0", "--set", "data.phantom.size=256"),
+    )
+    stages, scaled, larger = ({s["id"]: s for s in f["stages"]} for f in (here, more, large))
+    part = "train g2-masks seed 0"
+    assert scaled[part]["peta"] == pytest.approx(2 * stages[part]["peta"], rel=0.05)
+    assert larger[part]["peta"] > 3 * stages[part]["peta"]
+    assert larger["data"]["disk"] == 4 * stages["data"]["disk"]
+    assert all(stage["device"] == 0 for stage in stages.values())
+    assert 0 < scaled[part]["device"]
+    assert scaled[part]["host"] < larger[part]["host"]
+    assert here["total"]["peta"] == pytest.approx(sum(s["peta"] for s in stages.values()))
+    features = [s for s in stages.values() if s["kind"] == "features"]
+    assert all(stage["peta"] > 0 for stage in features)
+
+
+def test_the_table_fits_100_columns() -> None:
+    done = CliRunner().invoke(cli, ["plan", *SUITE, "--cost"])
+    assert "train g2-masks seed 0" in done.output
+    assert "total" in done.output
+    assert max(len(line) for line in done.output.splitlines()) <= 100
+
+
+def test_gpus_belong_to_the_cost() -> None:
+    done = CliRunner().invoke(cli, ["plan", *SUITE, "--gpus", "2"])
+    assert done.exit_code == 2
+    assert "--cost" in done.output

@@ -1,0 +1,140 @@
+"""Run a network's step without its numbers: count operations, and the bytes alive at once.
+
+Tensors are fake: they have shapes and types, but no values, so that a step of the paper's size
+takes a second and no memory. The networks, losses and backward passes are the true ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Work:
+    """operations: floating point operations. alive: bytes that the step's own tensors take at
+    their peak, kept activations, gradients and passing results together.
+    """
+
+    operations: float
+    alive: int
+
+
+@contextlib.contextmanager
+def pretending() -> Iterator[None]:
+    """In this block tensors have no values; networks that were made before it may be used."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield
+
+
+@contextlib.contextmanager
+def shapes_alone() -> Iterator[None]:
+    """As `pretending`, ten times as fast, but without mixed precision: to count operations.
+
+    All networks must be made in such a block.
+    """
+    import torch
+
+    with torch.device("meta"):
+        yield
+
+
+def work(step: Callable[[], object]) -> Work:
+    """What calling `step` takes in one of these blocks; networks made before do not count."""
+    counter = _counter()
+    with counter:
+        step()
+    return Work(counter.operations, counter.peak)
+
+
+def _counter() -> Any:
+    """A mode that counts operations, by the formulas of torch's FlopCounterMode, and follows
+    every storage from the operation that makes it to its end.
+
+    That mode itself also follows modules, which some networks without gradients do not bear.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.operations, self.now, self.peak = 0.0, 0, 0
+            self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            formula = flop_registry.get(function._overloadpacket)
+            if formula is None and function.namespace == "aten":
+                # without gradients some operations come whole that are made of counted ones
+                with self:
+                    found = function.decompose(*args, **kwargs)
+                if found is not NotImplemented:
+                    return found
+            found = function(*args, **kwargs)
+            if formula is not None:
+                self.operations += formula(*args, **kwargs, out_val=found)
+            for value in tree_leaves(found):
+                if isinstance(value, torch.Tensor):
+                    self._follow(value.untyped_storage())
+            return found
+
+        def _follow(self, storage: Any) -> None:
+            if storage in self._known:
+                return
+            self._known.add(storage)
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._gone, storage.nbytes())
+
+        def _gone(self, size: int) -> None:
+            self.now -= size
+
+    return Counter()
+
+
+def bytes_of(modules: Iterable[nn.Module]) -> int:
+    """Of all parameters and buffers."""
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for module in modules
+        for tensor in (*module.parameters(), *module.buffers())
+    )
+
+
+def autocast(precision: str) -> contextlib.AbstractContextManager[None]:
+    """Types as a training in this precision has them."""
+    import torch
+
+    if precision == "no":
+        return contextlib.nullcontext()
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def update(loss: Tensor, module: nn.Module, gpus: int) -> None:
+    """An optimiser's step as `umbench_baselines.training.Devices.update` takes it.
+
+    Gradients of all parameters; on GPUs one more copy, which Adam needs on its way; and where
+    there are several the gradients' mean, for which they are laid end to end and weighed.
+    """
+    import torch
+
+    gradients = torch.autograd.grad(loss, list(module.parameters()), allow_unused=True)
+    found = [gradient for gradient in gradients if gradient is not None]
+    if gpus > 1:
+        flat = torch.cat([gradient.flatten() for gradient in found])
+        found = [flat * 1.0]
+    if gpus:
+        _ = [gradient.sqrt() for gradient in found]
