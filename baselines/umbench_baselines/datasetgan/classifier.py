@@ -132,26 +132,30 @@ class PixelClassifier(nn.Module):
         weights = self.first.weight.split([f.shape[1] for f in features], dim=1)
         hidden: Tensor | None = None
         for side in sorted({maps.shape[-1] for maps in features}):
-            level = [
-                (m[0], w) for m, w in zip(features, weights, strict=True) if len(m[0, 0]) == side
+            pairs = [
+                (f[0], w) for f, w in zip(features, weights, strict=True) if f.shape[-1] == side
             ]
-            maps = torch.cat([m for m, _ in level])
-            part = _strip(maps, torch.cat([w for _, w in level], 1), size, rows)
+            maps, weight = [f for f, _ in pairs], torch.cat([w for _, w in pairs], 1)
+            part = _strip(maps, weight, size, rows)
             hidden = part if hidden is None else hidden.add_(part)
         assert hidden is not None
         logits = self._rest(hidden.flatten(1, 2) + self.first.bias)
         return logits.float().softmax(2).unflatten(1, (-1, size))
 
 
-def _strip(maps: Tensor, weight: Tensor, size: int, rows: slice) -> Tensor:
-    """A linear layer (E, D, K) on activations (D, R, R), enlarged to some rows: (E, h, size, K)."""
-    side = maps.shape[-1]
-    device = maps.device
+def _strip(layers: Sequence[Tensor], weight: Tensor, size: int, rows: slice) -> Tensor:
+    """A linear layer (E, D, K) on activations of one side, enlarged to some rows: (E, h, size, K).
+
+    layers: (D_l, R, R) each, D in all. Only what the rows lie between is read.
+    """
+    side, device = layers[0].shape[-1], weight.device
     y0, y1, fy = between(torch.arange(rows.start, rows.stop, device=device), size, side)
     x0, x1, fx = between(torch.arange(size, device=device), size, side)
     first, last = int(y0[0]), int(y1[-1])
-    seen = maps[:, first : last + 1]
+    seen = torch.cat([maps[:, first : last + 1] for maps in layers])
     level = (seen.flatten(1).T @ weight).unflatten(1, seen.shape[1:])
+    if side == size:
+        return level[:, y0 - first]
     tall = torch.lerp(level[:, y0 - first], level[:, y1 - first], fy[:, None])
     return torch.lerp(tall[:, :, x0], tall[:, :, x1], fx)
 
