@@ -133,7 +133,7 @@ def test_a_plan_tells_its_cost() -> None:
     assert larger[part]["peta"] > 3 * stages[part]["peta"]
     assert larger["data"]["disk"] == 4 * stages["data"]["disk"]
     assert all(stage["device"] == 0 for stage in stages.values())
-    assert 0 < scaled[part]["device"]
+    assert scaled[part]["device"] > 0
     assert scaled[part]["host"] < larger[part]["host"]
     assert here["total"]["peta"] == pytest.approx(sum(s["peta"] for s in stages.values()))
     features = [s for s in stages.values() if s["kind"] == "features"]

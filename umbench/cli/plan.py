@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--cost", "with_cost", is_flag=True,
               help="Operations, memory and disk of each stage instead.")  # fmt: skip
 @click.option("--gpus", type=click.IntRange(0, 1024),
-              help="With --cost: on so many GPUs; by default those here, else the paper's 4 for its "
+              help="With --cost: on so many GPUs; by default those here, or 4 for the paper's "
               "preset, else none.")  # fmt: skip
 def plan(
     suite: str,
