@@ -32,15 +32,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
-from umbench_baselines.guidance.superpixels import superpixels
-from umbench_baselines.guidance.unsupervised_mask import cluster, superpixel_means
+from umbench_baselines.guidance.superpixels import COMPACTNESS, segment
+from umbench_baselines.guidance.unsupervised_mask import guidance_of
 from umbench_baselines.training import TrainingRun
 from umbench_baselines.translation import Translator, preset, read_pseudo, train_translation
 from umbench_baselines.translation.pseudo import UNTRUSTED
 from umbench_baselines.weights import resolve_perceptual
 
 from umbench.data.phantom import make_phantom_set
-from umbench.data.splits import assign_splits, choose_labelled
+from umbench.data.splits import split_rows
 
 SUBJECTS, SIZE, COUNT, T = 240, 128, 128, 50
 CLASSES = {1: "lung", 2: "lesion"}
@@ -69,15 +69,17 @@ def phantom(compactness: float) -> tuple[TrainingData, TrainingData]:
     """Images to train on and held-out ones, all of them with guidance."""
     data = make_phantom_set(SUBJECTS, SIZE, seed=1)
     assert data.masks is not None
-    table = data.table.assign(split=assign_splits(data.table, 120, 60, 60, seed=0))
-    labels = superpixels(data.images, count=COUNT, compactness=compactness, layout=data.info.layout)
-    guidance = cluster(superpixel_means(data.images, labels), T).astype(np.uint8)
-    known = choose_labelled(table, 40, seed=0)
+    counts = {"train": 120, "validation": 60, "test": 60}
+    split, known = split_rows(data.table, counts, labelled=40, seed=0)
+    guidance = np.stack([
+        guidance_of(image, segment(image, "slic", COUNT, compactness, data.info.layout), T)
+        for image in data.images
+    ])  # fmt: skip
     masks = LabelMaps(data.masks, np.arange(len(data)), (0, 1, 2), known)
     everything = TrainingData(
         Pictures.of(data.images), Pictures.of(guidance), masks, torch.from_numpy(known), 3, T
     )
-    splits = table["split"].to_numpy()
+    splits = split.to_numpy()
     train, test = (torch.from_numpy(np.flatnonzero(splits == s)) for s in ("train", "test"))
     return everything.take(train), everything.take(test)
 
@@ -140,7 +142,7 @@ def measure(arm: str, seed: int, name: str, train: TrainingData, test: TrainingD
 @click.option("--seeds", default="0,1,2", show_default=True)
 @click.option("--arms", default=",".join(ARMS), show_default=True)
 @click.option("--preset", "name", default="quick", show_default=True)
-@click.option("--compactness", default=0.3, show_default=True)
+@click.option("--compactness", default=COMPACTNESS, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One object per training on stdout.")
 def main(seeds: str, arms: str, name: str, compactness: float, as_json: bool) -> None:
     """Train the arms with each seed; print means over seeds."""
