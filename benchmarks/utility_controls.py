@@ -1,6 +1,6 @@
 """Does utility tell good pairs from bad ones? The controls of the `quick` suite, over seeds.
 
-    python benchmarks/utility_controls.py [--preset quick] [--seeds 3] [--labelled 16] [--json]
+    python benchmarks/utility_controls.py [--preset quick] [--seeds 3] [--labelled 8] [--json]
 
 Trains the segmenter on labelled pairs of the phantom, alone and beside each control: copies of
 them (nothing new), held-out pairs (what a perfect generator would make), the same with their
@@ -131,7 +131,7 @@ def show(rows: list[Row], found: Mapping[str, float | bool]) -> None:
 @click.option("--preset", "name", default="quick", show_default=True)
 @click.option("--scale", default=1.0, show_default=True, help="Times the preset's steps.")
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=2))
-@click.option("--labelled", default=16, show_default=True, help="Images with masks in train.")
+@click.option("--labelled", default=8, show_default=True, help="Images with masks in train.")
 @click.option("--json", "as_json", is_flag=True)
 def main(name: str, scale: float, seeds: int, labelled: int, as_json: bool) -> None:
     """Print the table and the verdict; exit status 1 where the order is not as it should be."""
