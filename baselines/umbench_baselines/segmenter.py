@@ -130,7 +130,7 @@ def train_segmenter(
     torch.manual_seed(run.seed)
     model = build_segmenter(classes, config).to(devices.device).train()
     optimizer = _optimizer(model, config)
-    # Over the batch: image by image, one without lesions asks for none anywhere.
+    # Over the batch: image by image, one without lesions wishes for none and nothing else.
     loss_function = DiceCELoss(to_onehot_y=True, softmax=True, batch=True)
     parts = [pairs] if synthetic is None else [pairs, synthetic]
     share = synthetic_share(len(pairs), 0 if synthetic is None else len(synthetic), config.share)
