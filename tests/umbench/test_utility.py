@@ -17,7 +17,7 @@ from umbench.errors import InputError
 from umbench.stages.artifacts import SplitTable
 from umbench.stages.segment import control_rows, dice_table, load_pairs, score
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 
 
 def planted(counts: dict[str, int], seed: int, size: int = 32) -> tuple[AnnotatedSet, SplitTable]:
@@ -32,10 +32,10 @@ def planted(counts: dict[str, int], seed: int, size: int = 32) -> tuple[Annotate
     off = (y - each(-0.5, 0.5)) ** 2 * aspect + (x - each(-0.5, 0.5)) ** 2 / aspect
     masks = off < each(0.2, 0.45) ** 2
     images = each(0.3, 0.7) + each(-0.2, 0.2) * y + each(-0.2, 0.2) * x
+    split = np.repeat(list(counts), list(counts.values()))
     images = images + 0.2 * random.choice([-1, 1], (count, 1, 1)) * masks
     images += random.normal(0, 0.05, images.shape)
     names = [f"{number}.png" for number in range(count)]
-    split = np.repeat(list(counts), list(counts.values()))
     data = AnnotatedSet(
         SetInfo("planted", Encoding(8, (0, 1), "none"), {0: "background", 7: "lesion"}),
         (images.clip(0, 1) * 255).astype(np.uint8),
@@ -48,7 +48,7 @@ def planted(counts: dict[str, int], seed: int, size: int = 32) -> tuple[Annotate
 def arm(name: str, data: AnnotatedSet, table: SplitTable, seed: int, folder: Path) -> float:
     """Mean Dice on test of a segmenter that was trained with a control's pairs."""
     config = SegmenterConfig(
-        (4, 8, 8, 8, 8, 4), steps=80, batch=4, lr=0.01, momentum=None, warm_up=10
+        (4, 8, 8, 8, 8, 4), steps=60, batch=8, lr=0.01, momentum=None, warm_up=10, share=0.75
     )
     further = None
     if name != "real":
@@ -65,16 +65,16 @@ def arm(name: str, data: AnnotatedSet, table: SplitTable, seed: int, folder: Pat
 
 
 def test_copies_change_nothing_held_out_pairs_help_and_shuffled_masks_hurt(tmp_path: Path) -> None:
-    gains = {"copies": [], "held-out": [], "shuffled": []}
+    gains: dict[str, list[float]] = {"copies": [], "held-out": [], "shuffled": []}
     for seed in SEEDS:
-        data, table = planted({"train": 6, "validation": 40, "test": 40}, seed)
+        data, table = planted({"train": 8, "validation": 40, "test": 40}, seed)
         real = arm("real", data, table, seed, tmp_path)
         for name, found in gains.items():
             found.append(arm(name, data, table, seed, tmp_path) - real)
-    mean = {name: np.mean(found) for name, found in gains.items()}
-    assert abs(mean["copies"]) < 0.07
-    assert mean["held-out"] > 0.1
-    assert mean["shuffled"] < -0.1
+    mean = {name: float(np.mean(found)) for name, found in gains.items()}
+    assert abs(mean["copies"]) < 0.08
+    assert mean["held-out"] > 0.05
+    assert mean["shuffled"] < -0.2
 
 
 def test_controls_take_the_rows_that_they_name() -> None:
@@ -110,6 +110,7 @@ def test_scores_batch_by_batch_are_those_of_all_at_once() -> None:
     rows, model = table.rows("test"), Bright()
     pairs = load_pairs(data, rows)
     predicted = torch.cat(list(segment(model, pairs.images))).numpy()
+    assert data.masks is not None
     whole = dice(predicted, data.masks[rows] // 7, 2)
     found = score(model, pairs, 2)
     assert np.array_equal(found.values, whole.values) and 0 < found.values[:, 1].mean() < 1
