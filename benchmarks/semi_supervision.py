@@ -65,12 +65,12 @@ class Row:
     seconds: float
 
 
-def phantom(compactness: float) -> tuple[TrainingData, TrainingData]:
+def phantom(compactness: float, labelled: int) -> tuple[TrainingData, TrainingData]:
     """Images to train on and held-out ones, all of them with guidance."""
     data = make_phantom_set(SUBJECTS, SIZE, seed=1)
     assert data.masks is not None
     counts = {"train": 120, "validation": 60, "test": 60}
-    split, known = split_rows(data.table, counts, labelled=40, seed=0)
+    split, known = split_rows(data.table, counts, labelled, seed=0)
     guidance = np.stack([
         guidance_of(image, segment(image, "slic", COUNT, compactness, data.info.layout), T)
         for image in data.images
@@ -143,10 +143,13 @@ def measure(arm: str, seed: int, name: str, train: TrainingData, test: TrainingD
 @click.option("--arms", default=",".join(ARMS), show_default=True)
 @click.option("--preset", "name", default="quick", show_default=True)
 @click.option("--compactness", default=COMPACTNESS, show_default=True)
+@click.option("--labelled", default=40, show_default=True, help="Images with masks.")
 @click.option("--json", "as_json", is_flag=True, help="One object per training on stdout.")
-def main(seeds: str, arms: str, name: str, compactness: float, as_json: bool) -> None:
+def main(
+    seeds: str, arms: str, name: str, compactness: float, labelled: int, as_json: bool
+) -> None:
     """Train the arms with each seed; print means over seeds."""
-    train, test = phantom(compactness)
+    train, test = phantom(compactness, labelled)
     rows = []
     for seed in map(int, seeds.split(",")):
         for arm in arms.split(","):
