@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 import shutil
@@ -16,10 +17,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from umbench_metrics.extractors import inception_v3
 
 from umbench.cli.main import main
+from umbench.cli.plan import plan
 from umbench.data.annotated_set import content_fingerprint, write_set
 from umbench.data.phantom import make_phantom_set
 from umbench.suite import usable
@@ -732,6 +735,42 @@ def test_a_file_in_the_way(umbench: Umbench, option: str, place: str) -> None:
         umbench("run", "suite.yaml", "--quiet", option, place),
         f"{named}: a file stands where a folder should be; name another one with {option}",
     )
+
+
+STRANGE: dict[str, Change] = {
+    "dangling": lambda p: p.symlink_to("nowhere"),
+    "link to another": lambda p: p.symlink_to(Path("other").absolute()),
+    "file": lambda p: p.write_text("{}"),
+    "empty folder": lambda p: p.mkdir(),
+    "empty list": lambda p: (p.mkdir(), (p / "result.json").write_text('{"files": {}}')),
+    "list": lambda p: (p.mkdir(), (p / "result.json").write_text("[1]")),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_what_stands_in_a_store_and_is_no_entry_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("suite.yaml").write_text(SUITE)
+    status = planned()
+    assert {row["why"] for row in status} == {"never made"}
+    Path("other").mkdir()
+    for folder in ("entries", "last", "temporary"):
+        Path(".umbench", folder).mkdir(parents=True)
+    for row in status:
+        STRANGE[change](Path(".umbench/entries", row["key"]))
+        name = hashlib.sha256(row["id"].encode()).hexdigest()[:32]
+        STRANGE[change](Path(".umbench/last", f"{name}.json"))
+    assert planned() == status
+
+
+def planned() -> list[dict[str, Any]]:
+    """What `umbench plan` says of each stage."""
+    said = CliRunner().invoke(plan, ["suite.yaml", "--json"], catch_exceptions=False)
+    assert said.exit_code == 0
+    stages: list[dict[str, Any]] = json.loads(said.stdout)[0]["stages"]
+    return stages
 
 
 class Disk(Protocol):
