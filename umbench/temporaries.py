@@ -83,7 +83,7 @@ def sweep(folder: Path, name: str | None = None) -> None:
 
 def sweep_beside(path: Path) -> None:
     """Remove what was to take the place of `path` and was left by processes that are gone."""
-    if path.parent.is_dir():
+    with contextlib.suppress(OSError):  # a folder that is not there, or may not be listed
         sweep(path.parent, f".{path.name}")
 
 

@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pytest
@@ -925,8 +925,8 @@ def test_a_disk_that_fills_up_in_a_training(
     )
 
 
-def fail_as_torch_does(state: object, path: Path) -> None:
-    path.write_bytes(b"half")
+def fail_as_torch_does(state: object, file: IO[bytes]) -> None:
+    file.write(b"half")
     raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 640 vs 598")
 
 
