@@ -12,8 +12,9 @@ from pathlib import Path
 from umbench import __version__
 from umbench.errors import explained
 from umbench.pipeline import Plan
-from umbench.store import replacing
+from umbench.store import RESULT, replacing
 from umbench.suite.schema import Suite
+from umbench.temporaries import beside
 
 
 def prepare(folder: Path) -> None:
@@ -21,7 +22,7 @@ def prepare(folder: Path) -> None:
     with explained(folder, "--out"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.log").open("a").close()
-        probe = folder / f".probe.{os.getpid()}"
+        probe = beside(folder / "probe")
         try:
             probe.write_bytes(bytes(65_536))
         finally:
@@ -29,17 +30,17 @@ def prepare(folder: Path) -> None:
 
 
 def fill(folder: Path, suite: Suite, plan: Plan, entries: Mapping[str, Path]) -> None:
-    """Copy the final tables, report and pictures from the store, each file at once."""
+    """Copy the final tables, report and pictures from the store, each file at once.
+
+    Only what the entry lists is copied.
+    """
     source = entries[plan.final]
     with explained(folder, "--out"):
-        for path in sorted(source.rglob("*")):
-            relative = path.relative_to(source)
-            if path.is_dir() or relative.name == "result.json":
-                continue
-            target = folder / relative
+        for name in sorted(json.loads((source / RESULT).read_text())["files"]):
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as temporary:
-                shutil.copyfile(path, temporary)
+                shutil.copyfile(source / name, temporary)
         _write(folder / "suite.yaml", resolved_yaml(suite))
         _write(folder / "environment.json", environment(plan, entries))
 
@@ -62,7 +63,7 @@ def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
     stages = {}
     for stage in plan.stages:
         if stage.id in entries:
-            result = json.loads((entries[stage.id] / "result.json").read_text())
+            result = json.loads((entries[stage.id] / RESULT).read_text())
             names = (
                 "key",
                 "seconds",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -136,3 +138,55 @@ def test_results_name_their_stage(finished: Path) -> None:
     for path in (finished / "store").rglob("result.json"):
         facts = json.loads(path.read_text())
         assert {"kind", "params", "inputs", "seconds"} <= set(facts), path
+
+
+def test_a_flipped_byte_in_any_entry_is_found_and_mended(
+    suite: Path, finished: Path, tmp_path: Path
+) -> None:
+    """One entry of each kind, all at once, down from the board, whose own table is wrong too.
+
+    Each is an input of another that is broken, so all are read; whatever was not noticed would
+    reach a table, the board's at once.
+    """
+    shutil.copytree(finished / "store", tmp_path / "store")
+    entries = facts_of(tmp_path / "store")
+    chosen = one_of_each_kind(entries)
+    assert {entries[key]["kind"] for key in chosen} == {e["kind"] for e in entries.values()}
+    flipped = {key: flip(tmp_path / "store/entries" / key) for key in chosen}
+    result = umbench(command(suite, tmp_path), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert tables(tmp_path / "runs/tiny") == tables(finished / "runs/tiny")
+    log = (tmp_path / "runs/tiny/run.log").read_text()
+    for key, name in flipped.items():
+        assert f"{entries[key]['id']}: {name} is not as it was written" in log
+    aside = [path.name.split(".")[0] for path in (tmp_path / "store/broken").iterdir()]
+    assert sorted(aside) == sorted(flipped)
+    mended = facts_of(tmp_path / "store")
+    assert {key: e["files"] for key, e in mended.items()} == {
+        key: e["files"] for key, e in entries.items()
+    }
+
+
+def facts_of(store: Path) -> dict[str, dict[str, Any]]:
+    paths = (store / "entries").glob("*/result.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def one_of_each_kind(entries: dict[str, dict[str, Any]]) -> list[str]:
+    """Keys of the board, and of one entry of each other kind among the inputs of those chosen."""
+    chosen = [key for key, facts in entries.items() if facts["kind"] == "board"]
+    for key in chosen:
+        for _, input in sorted(entries[key]["inputs"].items()):
+            if entries[input]["kind"] not in {entries[k]["kind"] for k in chosen}:
+                chosen.append(input)
+    return chosen
+
+
+def flip(entry: Path) -> str:
+    """Change one bit in the middle of an entry's largest table, or file where it has none."""
+    listed = json.loads((entry / "result.json").read_text())["files"]
+    name = max(listed, key=lambda name: (name.endswith(".csv"), listed[name]["bytes"]))
+    data = bytearray((entry / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (entry / name).write_bytes(data)
+    return str(name)

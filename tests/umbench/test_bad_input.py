@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 import shutil
@@ -12,14 +13,16 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from umbench_metrics.extractors import inception_v3
 
 from umbench.cli.main import main
+from umbench.cli.plan import plan
 from umbench.data.annotated_set import content_fingerprint, write_set
 from umbench.data.phantom import make_phantom_set
 from umbench.suite import usable
@@ -734,6 +737,42 @@ def test_a_file_in_the_way(umbench: Umbench, option: str, place: str) -> None:
     )
 
 
+STRANGE: dict[str, Change] = {
+    "dangling": lambda p: p.symlink_to("nowhere"),
+    "link to another": lambda p: p.symlink_to(Path("other").absolute()),
+    "file": lambda p: p.write_text("{}"),
+    "empty folder": lambda p: p.mkdir(),
+    "empty list": lambda p: (p.mkdir(), (p / "result.json").write_text('{"files": {}}')),
+    "list": lambda p: (p.mkdir(), (p / "result.json").write_text("[1]")),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_what_stands_in_a_store_and_is_no_entry_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("suite.yaml").write_text(SUITE)
+    status = planned()
+    assert {row["why"] for row in status} == {"never made"}
+    Path("other").mkdir()
+    for folder in ("entries", "last", "temporary"):
+        Path(".umbench", folder).mkdir(parents=True)
+    for row in status:
+        STRANGE[change](Path(".umbench/entries", row["key"]))
+        name = hashlib.sha256(row["id"].encode()).hexdigest()[:32]
+        STRANGE[change](Path(".umbench/last", f"{name}.json"))
+    assert planned() == status
+
+
+def planned() -> list[dict[str, Any]]:
+    """What `umbench plan` says of each stage."""
+    said = CliRunner().invoke(plan, ["suite.yaml", "--json"], catch_exceptions=False)
+    assert said.exit_code == 0
+    stages: list[dict[str, Any]] = json.loads(said.stdout)[0]["stages"]
+    return stages
+
+
 class Disk(Protocol):
     """A disk that can be made too small for what is written, or read-only."""
 
@@ -886,8 +925,8 @@ def test_a_disk_that_fills_up_in_a_training(
     )
 
 
-def fail_as_torch_does(state: object, path: Path) -> None:
-    path.write_bytes(b"half")
+def fail_as_torch_does(state: object, file: IO[bytes]) -> None:
+    file.write(b"half")
     raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 640 vs 598")
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from umbench.engine.agenda import by_urgency
 from umbench.engine.kinds import Kind
 from umbench.engine.local import execute
-from umbench.engine.pool import by_urgency
 from umbench.errors import InputError, NotMeasuredError
 from umbench.pipeline import Plan, Stage
 from umbench.store import Store

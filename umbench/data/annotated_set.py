@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from umbench.data.rows import Shapes
 from umbench.data.set_info import Encoding, SetInfo, read_info, write_info
 from umbench.data.table import read_table
 from umbench.errors import InputError
+from umbench.temporaries import beside, remove, sweep_beside
 
 __all__ = ["AnnotatedSet", "Encoding", "SetInfo", "read_set", "write_set"]
 
@@ -196,31 +196,28 @@ def check_vacant(folder: Path) -> None:
         raise InputError(f"{folder}: a mount point cannot be replaced; name a folder in it")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: the folder is not empty; name another one")
-    _beside(folder).mkdir(parents=True, exist_ok=True)
-    _beside(folder).rmdir()
-
-
-def _beside(folder: Path) -> Path:
-    """Where a set is written before it is put in place."""
-    place = folder.resolve()
-    return place.with_name(f".{place.name}.{os.getpid()}")
+    probe = beside(folder.resolve())
+    probe.mkdir(parents=True, exist_ok=True)
+    probe.rmdir()
 
 
 def write_set(folder: Path, data: AnnotatedSet) -> None:
     """Write a set whole or not at all; InputError where something is there already.
 
-    The same set gives the same bytes. The folder must not exist, or be empty.
+    The same set gives the same bytes. The folder must not exist, or be empty. What killed processes
+    of this host left of the same set is removed.
     """
-    temporary = _beside(folder)
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = beside(folder.resolve())
+    remove(temporary)
     check_vacant(folder)
+    sweep_beside(folder.resolve())
     try:
         _write(temporary, data)
         if folder.is_dir():
             folder.resolve().rmdir()
         temporary.rename(folder.resolve())
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 def _write(folder: Path, data: AnnotatedSet) -> None:

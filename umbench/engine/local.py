@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from umbench.engine.agenda import Agenda
 from umbench.engine.keys import stage_keys
 from umbench.engine.kinds import Kind
 from umbench.engine.memory import PeakMemory
 from umbench.engine.status import facts, remember
+from umbench.errors import NotMeasuredError
 from umbench.pipeline import Context, Plan, Progress, Stage
 from umbench.store import Store
 
@@ -50,15 +52,15 @@ def execute(
 ) -> dict[str, Path]:
     """Make the plan's final stage and what it needs; stage id -> entry folder.
 
-    What is in the store is not made again, nor are inputs that only finished stages need. With
-    several workers independent stages run side by side in processes of their own.
+    What is in the store is not made again, nor are inputs that only finished stages need. What is
+    read of the store is checked first, and made anew where it is broken. With several workers
+    independent stages run side by side in processes of their own.
     """
     keys = stage_keys(plan, kinds)
-    missing = needed_stages(plan, store, keys)
-    display.start(len(missing))
-    if missing:
+    agenda = Agenda(plan, store, keys, display.start)
+    if not agenda.finished:
         store.prepare()
-        _run(missing, keys, store, kinds, display, workers or default_workers())
+        _run(agenda, keys, store, kinds, display, workers or default_workers())
     return {s.id: e for s in plan.stages if (e := store.entry(keys[s.id])) is not None}
 
 
@@ -74,39 +76,27 @@ def default_workers() -> int:
 
 
 def _run(
-    missing: list[Stage],
+    agenda: Agenda,
     keys: Mapping[str, str],
     store: Store,
     kinds: Mapping[str, Kind],
     display: Display,
     workers: int,
 ) -> None:
-    if workers > 1 and len(missing) > 1:
+    if workers > 1 and len(agenda) > 1:
         from umbench.engine.pool import run_side_by_side
 
-        run_side_by_side(missing, keys, store, kinds, display, workers)
+        run_side_by_side(agenda, keys, store, kinds, display, workers)
         return
-    for stage in missing:
+    while (stage := agenda.take()) is not None:
         display.begin(stage)
 
         def step(done: int, total: int, text: str, stage: Stage = stage) -> None:
             display.step(stage, done, total, text)
 
         make(stage, keys, store, kinds, step, display.say)
+        agenda.done(stage)
         display.end(stage)
-
-
-def needed_stages(plan: Plan, store: Store, keys: Mapping[str, str]) -> list[Stage]:
-    """Stages to run, in order: those missing that the final one depends on."""
-    by_id = {stage.id: stage for stage in plan.stages}
-    wanted, queue = set(), [plan.final]
-    while queue:
-        id = queue.pop()
-        if id in wanted or store.entry(keys[id]) is not None:
-            continue
-        wanted.add(id)
-        queue += by_id[id].inputs.values()
-    return [stage for stage in plan.stages if stage.id in wanted]
 
 
 def make(
@@ -117,9 +107,19 @@ def make(
     progress: Progress,
     say: Any,
 ) -> None:
-    """Make one stage, unless another run that shares the store has made it meanwhile."""
+    """Make one stage, unless another run that shares the store has made it meanwhile.
+
+    A broken entry is set aside first, and `say` told what was broken.
+    """
     key = keys[stage.id]
-    with store.locked(key, lambda: say(f"{stage.id}: waiting for another run that makes this")):
+
+    def waiting(holder: str) -> None:
+        say(f"{stage.id}: waiting for {holder or 'another run'}, which makes this")
+
+    with store.locked(key, waiting):
+        broken = store.clear(key)
+        if broken is not None:
+            say(f"{stage.id}: {broken}; it is made anew")
         if store.entry(key) is None:
             _make(stage, key, keys, store, kinds, progress)
     remember(store, stage, keys, kinds)
@@ -137,7 +137,10 @@ def _make(
     for role, id in stage.inputs.items():
         folder = store.entry(keys[id])
         if folder is None:
-            raise RuntimeError(f"stage {stage.id}: input {id} vanished from the store")
+            raise NotMeasuredError(
+                f"stage {stage.id}: its input {id} vanished from {store.root} meanwhile; run the "
+                "same command again"
+            )
         inputs[role] = folder
     scratch = store.scratch(key)
     started = time.monotonic()

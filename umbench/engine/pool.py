@@ -12,12 +12,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from umbench.engine.agenda import Agenda
 from umbench.engine.kinds import Kind
 from umbench.errors import NotMeasuredError
 from umbench.pipeline import Stage
@@ -38,48 +39,32 @@ class _Worker:
 
 
 def run_side_by_side(
-    stages: Sequence[Stage],
+    agenda: Agenda,
     keys: Mapping[str, str],
     store: Store,
     kinds: Mapping[str, Kind],
     display: Display,
     workers: int,
 ) -> None:
-    """Make stages, given in topological order, `workers` at a time; what others wait for first.
+    """Make what is on the agenda, `workers` stages at a time.
 
     The first error ends all workers and is raised here.
     """
-    waiting = by_urgency(stages)
-    unmade = {stage.id for stage in stages}
-    with _started(min(workers, len(stages)), keys, store, kinds) as team:
-        while unmade:
+    with _started(min(workers, len(agenda)), keys, store, kinds) as team:
+        while not agenda.finished:
             for worker in team:
                 if worker.stage is None:
-                    ready = (s for s in waiting if unmade.isdisjoint(s.inputs.values()))
-                    _hand_over(worker, next(ready, None), waiting, display)
+                    _hand_over(worker, agenda.take(), display)
             connections = {worker.connection: worker for worker in team}
             for connection in wait(list(connections)):
                 worker = connections[connection]  # type: ignore[index]
                 finished = _listen(worker, display)
                 if finished is not None:
-                    unmade.discard(finished.id)
+                    agenda.done(finished)
 
 
-def by_urgency(stages: Sequence[Stage]) -> list[Stage]:
-    """Stages with the longest chain of others that wait for them first; ties keep their order."""
-    longest: dict[str, int] = {}
-    for stage in reversed(stages):
-        own = longest.setdefault(stage.id, 0)
-        for id in stage.inputs.values():
-            longest[id] = max(longest.get(id, 0), own + 1)
-    return sorted(stages, key=lambda stage: -longest[stage.id])
-
-
-def _hand_over(
-    worker: _Worker, stage: Stage | None, waiting: list[Stage], display: Display
-) -> None:
+def _hand_over(worker: _Worker, stage: Stage | None, display: Display) -> None:
     if stage is not None:
-        waiting.remove(stage)
         worker.stage = stage
         display.begin(stage)
         worker.connection.send(stage)

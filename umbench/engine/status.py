@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from umbench.engine.keys import canonical_json, code_hash, library_versions, stage_keys
@@ -42,15 +40,15 @@ def remember(
     store: Store, stage: Stage, keys: Mapping[str, str], kinds: Mapping[str, Kind]
 ) -> None:
     """Keep what the stage of this id depended on, so that `status` can say what changed."""
-    path = _last(store, stage)
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(canonical_json({**facts(stage, keys, kinds), "key": keys[stage.id]}))
-    temporary.replace(path)
+    store.note(_last(stage), canonical_json({**facts(stage, keys, kinds), "key": keys[stage.id]}))
 
 
 def status(plan: Plan, store: Store, kinds: Mapping[str, Kind]) -> list[Status]:
-    """For each stage whether it is in the store and, if not, why not."""
+    """For each stage whether it is in the store and, if not, why not.
+
+    An entry counts as there by its name and its own result.json; the content of its files is read,
+    and checked, by the run that needs it.
+    """
     keys = stage_keys(plan, kinds)
     rows = []
     for stage in plan.stages:
@@ -60,18 +58,30 @@ def status(plan: Plan, store: Store, kinds: Mapping[str, Kind]) -> list[Status]:
     return rows
 
 
-def _last(store: Store, stage: Stage) -> Path:
-    return store.root / "last" / f"{hashlib.sha256(stage.id.encode()).hexdigest()[:32]}.json"
+def _last(stage: Stage) -> str:
+    return f"{hashlib.sha256(stage.id.encode()).hexdigest()[:32]}.json"
+
+
+def _remembered(stage: Stage, store: Store) -> dict[str, Any] | None:
+    """What `remember` kept of a stage; None where nothing of that shape is there."""
+    try:
+        last = json.loads(store.noted(_last(stage)) or "")
+    except (ValueError, RecursionError):
+        return None
+    shape = {"params": dict, "inputs": dict, "code": str, "libraries": dict}
+    if not isinstance(last, dict):
+        return None
+    return last if all(isinstance(last.get(k), kind) for k, kind in shape.items()) else None
 
 
 def _why(stage: Stage, store: Store, keys: Mapping[str, str], kinds: Mapping[str, Kind]) -> str:
-    try:
-        last = json.loads(_last(store, stage).read_text())
-    except (OSError, ValueError):
+    last = _remembered(stage, store)
+    if last is None:
         return "never made"
     now = json.loads(canonical_json(facts(stage, keys, kinds)))
     if last["params"] != now["params"]:
-        names = [k for k in now["params"] if last["params"].get(k) != now["params"][k]]
+        both = {**now["params"], **last["params"]}
+        names = [k for k in both if last["params"].get(k) != now["params"].get(k)]
         return f"parameters changed: {', '.join(names)}"
     if last["code"] != now["code"]:
         return "code changed"
