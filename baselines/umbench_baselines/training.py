@@ -205,7 +205,7 @@ def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Stateful]) -> N
     The one before is kept: should this one prove broken, training goes on from there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{CHECKPOINT}.{os.getpid()}"
+    temporary = folder / f"{CHECKPOINT}.part"
     state = {name: part.state_dict() for name, part in parts.items()}
     with temporary.open("wb") as file:
         torch.save({"step": step, "parts": state}, file)
