@@ -76,7 +76,7 @@ def test_inference_mode_is_counted() -> None:
 def test_a_mixed_step_holds_less() -> None:
     from umbench_baselines.segmenter import preset
 
-    config = preset("quick")
+    config = replace(preset("quick"), batch=64)  # more than are judged at once
     exact, mixed = (
         networks.segmenter(config, 3, 64, 10, Place(1, precision)) for precision in ("no", "bf16")
     )
@@ -87,7 +87,7 @@ def test_a_mixed_step_holds_less() -> None:
 def test_devices_share_the_work_and_the_memory() -> None:
     from umbench_baselines.segmenter import preset
 
-    config = replace(preset("quick"), batch=16, steps=10)
+    config = replace(preset("quick"), batch=128, steps=10)
     one, four = (networks.segmenter(config, 3, 64, 10, Place(gpus, "no")) for gpus in (1, 4))
     assert four.operations == pytest.approx(one.operations)
     assert one.alive / 4 < four.alive < one.alive / 2

@@ -259,7 +259,7 @@ def segmenter(
     size_of = bytes_of([model])
     operations = seen.operations * place.all(config.batch) * config.steps
     operations += judged.operations / TESTED_AT_ONCE * tested
-    kept = size_of * 2  # and momentum
+    kept = size_of * (1 + (ADAM if config.momentum is None else 1))
     return Training(operations, kept, max(seen.alive, judged.alive), size_of, kept)
 
 
