@@ -222,23 +222,36 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful]) -> int:
     One that cannot be read, or is of other networks, is passed over with a warning: the one
     before serves then, or training begins anew.
     """
-    there = [folder / name for name in (CHECKPOINT, PREVIOUS) if (folder / name).exists()]
-    if not there:
-        return 0
-    initial = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
-    for path in there:
+    for path in (folder / CHECKPOINT, folder / PREVIOUS):
+        if not path.exists():
+            continue
         try:
+            # Mapped: a checkpoint of the paper's size would take gigabytes in every process.
             # Parts take what they load to their device; what Adam keeps on the CPU stays there.
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            for part_name, part in parts.items():
-                part.load_state_dict(state["parts"][part_name])
-            return int(state["step"])
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            step, saved = int(state["step"]), state["parts"]
+            _check_fit(saved, parts)
         except Exception as error:  # broken files raise almost anything
             reason = (str(error) or type(error).__name__).splitlines()[0]
             warnings.warn(f"{path}: passed over, it cannot be read ({reason})", stacklevel=2)
-            for part_name, part in parts.items():
-                part.load_state_dict(initial[part_name])
+            continue
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        return step
     return 0
+
+
+def _check_fit(saved: Mapping[str, Any], parts: Mapping[str, Stateful]) -> None:
+    """ValueError where a checkpoint is not of these parts; nothing of them is touched."""
+    for name, part in parts.items():
+        mine, theirs = (_shapes(state) for state in (part.state_dict(), saved[name]))
+        # an optimiser has no state before its first step
+        if mine != theirs and not isinstance(part, torch.optim.Optimizer):
+            raise ValueError(f"it is of other networks than {name}")
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: getattr(value, "shape", None) for key, value in state.items()}
 
 
 class Interval:
