@@ -58,7 +58,7 @@ def _short(
 
 
 QUICK: dict[str, dict[str, Any]] = {
-    "masks": {"images": (1600, 2400, 2000, 2000), "largest": 64, "mixing": 0.0, "decay": 0.3},
+    "masks": {"images": (1600, 3200, 2400), "largest": 32, "mixing": 0.0},
     "guidance": {"images": (1600, 2400, 4400), "largest": 32, "mixing": 0.0, "decay": 0.3},
     "images": {"images": (2000, 3000, 3600, 4500), "largest": 64, "augment": ("translation",)},
 }
