@@ -13,8 +13,9 @@ from umbench_baselines.datasetgan.train import unit
 from umbench_baselines.stylegan import StyleGAN
 from umbench_baselines.training import batches
 
-STRIP_VALUES = 2**24
-"""Values of the first hidden layer that are held at once (64 MiB, a few times over)."""
+STRIP_VALUES = 2**22
+"""Values of the first hidden layer that are held at once (16 MiB, a few times over); more is slower
+where memory is handed out anew each time."""
 
 
 def drawn(count: int, config: PixelClassifierConfig) -> int:
