@@ -36,10 +36,10 @@ class SegmenterConfig:
 # after as many of them than SGD. docs/presets.md has the measurements.
 PRESETS: dict[str, SegmenterConfig] = {
     "quick": SegmenterConfig(
-        (8, 16, 32, 64, 64, 8), stride=2, steps=300, batch=2, lr=0.01, momentum=None
+        (8, 16, 32, 64, 64, 8), stride=2, steps=600, batch=2, lr=0.01, momentum=None
     ),
     "small": SegmenterConfig(
-        (12, 24, 48, 96, 128, 12), stride=2, steps=600, batch=4, lr=0.01, momentum=None
+        (12, 24, 48, 96, 128, 12), stride=2, steps=900, batch=4, lr=0.01, momentum=None
     ),
     "paper": SegmenterConfig(),
 }

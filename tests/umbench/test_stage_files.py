@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from umbench.data import rows
 from umbench.data.annotated_set import read_set, write_set
 from umbench.data.phantom import make_phantom_set
 from umbench.errors import InputError
@@ -53,7 +54,7 @@ def killed_after(chunks: int) -> Callable[[int, int, str], None]:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "CHUNK_BYTES", 2 * SIZE * SIZE)
+    monkeypatch.setattr(rows, "CHUNK_BYTES", 2 * SIZE * SIZE)
 
 
 @pytest.fixture(scope="module")

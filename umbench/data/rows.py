@@ -20,8 +20,15 @@ CODES: dict[str, np.dtype[Any]] = {
 }  # fmt: skip
 NAMES = {kind: code for code, kind in CODES.items()}
 ALIGNMENT = 64
+CHUNK_BYTES, CHUNK_ROWS = 2**25, 32
+"""About how much is made at a time at most, and lost by a kill."""
 Shapes = Mapping[str, tuple[tuple[int, ...], "np.dtype[Any]"]]
 """Name of an array -> its whole shape, rows first, and its type."""
+
+
+def chunk_rows(row_bytes: int, count: int) -> int:
+    """How many rows of a size are made at a time, of `count`."""
+    return max(1, min(CHUNK_BYTES // max(row_bytes, 1), CHUNK_ROWS, count))
 
 
 def map_arrays(path: Path) -> dict[str, np.ndarray]:

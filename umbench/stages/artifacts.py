@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from umbench.data.rows import Rows, Shapes, map_arrays, write_arrays
+from umbench.data.rows import Rows, Shapes, chunk_rows, map_arrays, write_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,8 +28,6 @@ PIXELS = "pixels.safetensors"
 ARRAYS = "arrays.safetensors"
 MODEL = "model.safetensors"
 MODEL_FACTS = "model.json"
-CHUNK_BYTES = 2**25
-"""About how much of a set is made at a time, and lost by a kill."""
 
 
 def save_arrays(folder: Path, **arrays: np.ndarray) -> None:
@@ -135,7 +133,7 @@ def pixel_rows(scratch: Path, shapes: Shapes, name: str = "pixels") -> Rows:
         int(np.prod(shape[1:])) * np.dtype(kind).itemsize for shape, kind in shapes.values()
     )
     count = next(iter(shapes.values()))[0][0]
-    return Rows(scratch, shapes, max(1, min(CHUNK_BYTES // max(per_row, 1), 32, count)), name)
+    return Rows(scratch, shapes, chunk_rows(per_row, count), name)
 
 
 def pictures(data: AnnotatedSet, rows: np.ndarray | None = None) -> Pictures:

@@ -132,11 +132,11 @@ def _nothing(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
 
 
 def _chunk(found: Found, depth: int) -> int:
-    """Bytes of a chunk of rows as `umbench.stages.artifacts.pixel_rows` cuts it."""
-    from umbench.stages.artifacts import CHUNK_BYTES
+    """Bytes of a chunk of rows as stages cut it."""
+    from umbench.data.rows import CHUNK_ROWS, chunk_rows
 
     row = found.pixels * depth
-    return max(1, min(CHUNK_BYTES // row, 32)) * row
+    return chunk_rows(row, CHUNK_ROWS) * row
 
 
 def _superpixels(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
