@@ -214,11 +214,9 @@ def _stylegan_step(
     generator, discriminator = networks
     alpha = 0.5 if side > config.start_size else 1.0
     real = torch.zeros(share, config.channels, side, side)
-    latents = torch.zeros(share, config.latent)
-    with torch.no_grad(), autocast(place.precision):
-        fake = generator(latents, side, alpha)
     with autocast(place.precision):
-        loss = functional.softplus(discriminator(fake, alpha)).mean()
+        fake = generator(torch.zeros(share, config.latent), side, alpha)
+        loss = functional.softplus(discriminator(fake.detach(), alpha)).mean()
     if penalised:
         logits, penalty = gradient_penalty(discriminator, real, alpha)
         loss = loss + functional.softplus(-logits).mean() + penalty
@@ -226,9 +224,9 @@ def _stylegan_step(
         with autocast(place.precision):
             loss = loss + functional.softplus(-discriminator(real, alpha)).mean()
     update(loss, discriminator, place.gpus)
-    del loss, fake
+    del loss
     with autocast(place.precision):
-        loss = functional.softplus(-discriminator(generator(latents, side, alpha), alpha)).mean()
+        loss = functional.softplus(-discriminator(fake, alpha)).mean()
     update(loss, generator, place.gpus)
 
 
