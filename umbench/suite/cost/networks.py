@@ -84,7 +84,8 @@ def translation(
 
     judge: nn.Module | None = None
     mask_judge: nn.Module | None = None
-    perceptual = _perceptual(config) if config.steps else None
+    compares = config.steps and config.compares_features
+    perceptual = _perceptual(config.perceptual, config.perceptual_sha256) if compares else None
     with pretending():
         generator = Translator(channels, classes, config).train()
         if config.heads != "segmentation":
@@ -114,12 +115,11 @@ def translation(
     return Training(operations, stays, max(step.alive, whole.alive), model, checkpoint)
 
 
-def _perceptual(config: TranslationConfig) -> nn.Module | None:
+@functools.lru_cache(maxsize=4)
+def _perceptual(name: str, sha256: str) -> nn.Module:
     from umbench_baselines.translation.perceptual import Perceptual
 
-    if not config.compares_features:
-        return None
-    return Perceptual(config.perceptual, config.perceptual_sha256)
+    return Perceptual(name, sha256)
 
 
 def _translation_step(
