@@ -311,14 +311,10 @@ def report(folder: Path) -> Rows:
     yield Result("report.html", f"{size:.2f} MB", "under 10 MB", size < 10)
 
 
-def resumed(folder: Path) -> Rows:
-    """Stages are killed when part is done; what was there is marked, and must still be there."""
-    for stage, count in (
-        ("phantom", 160),
-        ("superpixels", 320),
-        ("sample", 320),
-        ("features", 640),
-    ):
+def resumed(stage: str, count: int) -> Callable[[Path], Rows]:
+    """A stage is killed when part is done; what was there is marked, and must still be there."""
+
+    def run(folder: Path) -> Rows:
         prepared(folder, stage, SMALL, count)
         command = child(folder, stage, SMALL, count)
         scratch = folder / f"{SMALL}-{count}" / f"{stage}.scratch"
@@ -345,6 +341,8 @@ def resumed(folder: Path) -> Rows:
             "none made again",
             0 < len(there) < total and kept == len(there),
         )
+
+    return run
 
 
 def flags_of(scratch: Path) -> bytes:
@@ -467,7 +465,10 @@ ROWS: dict[str, Callable[[Path], Rows]] = {
     "precision": precisions,
     "checkpoints": checkpoints,
     "report": report,
-    "resumed": resumed,
+    "resumed-phantom": resumed("phantom", 96),
+    "resumed-superpixels": resumed("superpixels", 160),
+    "resumed-sample": resumed("sample", 160),
+    "resumed-features": resumed("features", 320),
 }
 
 
