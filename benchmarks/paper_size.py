@@ -95,9 +95,8 @@ def child(folder: Path, stage: str, size: int, count: int, *more: str) -> list[s
 def measured(folder: Path, stage: str, size: int, count: int) -> tuple[float, float]:
     """Peak of private memory in GiB, and seconds, of a stage in a process of its own."""
     prepared(folder, stage, size, count)
-    done = subprocess.run(
-        child(folder, stage, size, count), check=True, env=alone(), capture_output=True, text=True
-    )
+    command = child(folder, stage, size, count, "--anew")
+    done = subprocess.run(command, check=True, env=alone(), capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return found["mib"] / 1024, found["seconds"]
 

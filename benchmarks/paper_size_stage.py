@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -241,8 +242,6 @@ def measure(folder: Path, name: str, size: int, count: int) -> dict[str, float]:
 
 def decoded(folder: Path, size: int, count: int) -> dict[str, int]:
     """How many pictures each stage decodes, whatever it is that opens them."""
-    import shutil
-
     from PIL import ImageFile
 
     shutil.rmtree(folder)
@@ -300,6 +299,7 @@ def main() -> None:
     parser.add_argument("size", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--anew", action="store_true", help="without what a run before left")
     parser.add_argument("--decoded", action="store_true", help="pictures that stages decode")
     parser.add_argument("--true", action="store_true", help="a step of the paper's own U-Net")
     options = parser.parse_args()
@@ -315,6 +315,9 @@ def main() -> None:
     if options.prepare:
         prepare(*arguments)
         return
+    if options.anew:
+        for left in (options.stage, f"{options.stage}.scratch"):
+            shutil.rmtree(options.folder / left, ignore_errors=True)
     print(json.dumps(measure(*arguments)))
 
 
