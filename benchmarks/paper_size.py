@@ -27,13 +27,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from paper_size_stage import jobs
+
+if TYPE_CHECKING:
+    from umbench.pipeline import Plan
+    from umbench.suite.schema import Suite
 
 STAGE = Path(__file__).with_name("paper_size_stage.py")
 SIZE, SMALL = 1024, 128
-FEW, MANY = 8, (200, 1600)
+FEW, MANY = 6, (200, 1200)
+CUDA = 0.3
+"""GiB of private memory that a process takes on the host once CUDA runs in it (assumed)."""
 CARD = 24e9 / 2**30
 """GiB of a card of 24 GB."""
 TRAIN, ALL, SAMPLES, SOURCE = 1500, 3285, 1000, 15_000
@@ -87,33 +94,54 @@ def child(folder: Path, stage: str, size: int, count: int, *more: str) -> list[s
 
 def measured(folder: Path, stage: str, size: int, count: int) -> tuple[float, float]:
     """Peak of private memory in GiB, and seconds, of a stage in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UMBENCH_PROCESSES": "1"}
-    subprocess.run(child(folder, stage, size, count, "--prepare"), check=True, env=environment)
-    done = subprocess.run(
-        child(folder, stage, size, count), check=True, env=environment, capture_output=True,
-        text=True,
-    )  # fmt: skip
+    prepared(folder, stage, size, count)
+    command = child(folder, stage, size, count, "--anew")
+    done = subprocess.run(command, check=True, env=alone(), capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return found["mib"] / 1024, found["seconds"]
 
 
+def alone() -> dict[str, str]:
+    """The environment of a stage that has one process and one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "UMBENCH_PROCESSES": "1"}
+
+
+def prepared(folder: Path, stage: str, size: int, count: int) -> None:
+    """Make what a stage needs, unless a row before has."""
+    place = folder / f"{size}-{count}"
+    needs = set(jobs(size, count)[stage].inputs.values()) - {"data", "split"}
+    if not all((place / name).exists() for name in ("data.there", *(f"{n}.there" for n in needs))):
+        subprocess.run(child(folder, stage, size, count, "--prepare"), check=True, env=alone())
+
+
 def host(
     row: str, stage: str, paper: int, target: float, images: Callable[[int], float] = float,
-    many: tuple[int, int] = MANY,
+    many: tuple[int, int] = MANY, few: int = FEW,
 ) -> Callable[[Path], Rows]:  # fmt: skip
     """A row that is extrapolated. images: how many a stage works on in a set of so many."""
 
     def run(folder: Path) -> Rows:
         (low, _), (high, seconds) = (measured(folder, stage, SMALL, n) for n in many)
-        few, at_size = measured(folder, stage, SIZE, FEW)
+        start, at_size = measured(folder, stage, SIZE, few)
         slope = (high - low) / (images(many[1]) - images(many[0])) * (SIZE / SMALL) ** 2
-        gib = few + max(0.0, slope) * (paper - images(FEW))
+        gib = CUDA + start + max(0.0, slope) * (paper - images(few))
         found = (
-            f"{gib:.2f} GiB at {paper} images ({few:.2f} at {FEW} of {SIZE} px in "
+            f"{gib:.2f} GiB at {paper} images ({start:.2f} at {images(few):g} of {SIZE} px in "
             f"{at_size:.0f} s, {1024 * slope:+.2f} MiB an image; {SMALL} px: {low:.3f}, "
-            f"{high:.3f} at {many[0]}, {many[1]} in {seconds:.0f} s)"
+            f"{high:.3f} at {images(many[0]):g}, {images(many[1]):g} in {seconds:.0f} s)"
         )
         yield Result(row, found, f"under {target:g} GiB of host memory", gib < target)
+
+    return run
+
+
+def plainly(row: str, stage: str, target: float) -> Callable[[Path], Rows]:
+    """A row whose stage works on the same number of images, whatever the set holds."""
+
+    def run(folder: Path) -> Rows:
+        gib, seconds = measured(folder, stage, SIZE, FEW)
+        found = f"{gib + CUDA:.2f} GiB, measured at {SIZE} px in {seconds:.0f} s"
+        yield Result(row, found, f"under {target:g} GiB of host memory", gib + CUDA < target)
 
     return run
 
@@ -127,11 +155,25 @@ def train(count: int) -> float:
 def costs() -> dict[str, Any]:
     """The cost of the paper's stages on 4 GPUs, by id."""
     from umbench.suite.cost import stage_costs
+
+    return {cost.id: cost for cost in stage_costs(suite(), plan(), 4)}
+
+
+@functools.cache
+def suite() -> Suite:
+    """The paper's suite on phantoms: 3285 of 1024 px."""
     from umbench.suite.loader import load_suites
+
+    (found,) = load_suites("paper-phantom")
+    return found
+
+
+@functools.cache
+def plan() -> Plan:
+    """All stages of the suite."""
     from umbench.suite.plan import build_plan
 
-    (suite,) = load_suites("paper-phantom")
-    return {cost.id: cost for cost in stage_costs(suite, build_plan(suite), 4)}
+    return build_plan(suite())
 
 
 def devices(folder: Path) -> Rows:
@@ -268,20 +310,15 @@ def report(folder: Path) -> Rows:
     yield Result("report.html", f"{size:.2f} MB", "under 10 MB", size < 10)
 
 
-def resumed(folder: Path) -> Rows:
-    """Stages are killed when part is done; what was there is marked, and must still be there."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "UMBENCH_PROCESSES": "1"}
-    for stage, count in (
-        ("phantom", 160),
-        ("superpixels", 320),
-        ("sample", 320),
-        ("features", 640),
-    ):
-        subprocess.run(child(folder, stage, SMALL, count, "--prepare"), check=True, env=environment)
+def resumed(stage: str, count: int) -> Callable[[Path], Rows]:
+    """A stage is killed when part is done; what was there is marked, and must still be there."""
+
+    def run(folder: Path) -> Rows:
+        prepared(folder, stage, SMALL, count)
         command = child(folder, stage, SMALL, count)
         scratch = folder / f"{SMALL}-{count}" / f"{stage}.scratch"
         victim = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+            command, env=alone(), stdout=subprocess.DEVNULL, start_new_session=True
         )
         while victim.poll() is None and not any(flags_of(scratch)):
             time.sleep(0.01)
@@ -291,7 +328,7 @@ def resumed(folder: Path) -> Rows:
         there = [chunk for chunk, done in enumerate(flags_of(scratch)) if done]
         total = len(flags_of(scratch))
         marks = mark(scratch, there)
-        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, env=alone(), capture_output=True, text=True)
         kept = sum(
             marked(scratch.with_suffix(""), name, row) == value for name, row, value in marks
         )
@@ -303,6 +340,8 @@ def resumed(folder: Path) -> Rows:
             "none made again",
             0 < len(there) < total and kept == len(there),
         )
+
+    return run
 
 
 def flags_of(scratch: Path) -> bytes:
@@ -341,25 +380,94 @@ def marked(output: Path, name: str, row: int) -> bytes:
     return b""
 
 
+def once(folder: Path) -> Rows:
+    """Stages of all kinds that read a set, each asked how many pictures it decoded."""
+    command = child(folder, "all", 64, 10, "--decoded")
+    done = subprocess.run(command, check=True, env=alone(), capture_output=True, text=True)
+    decoded = json.loads(done.stdout.splitlines()[-1])
+    some = {stage: count for stage, count in decoded.items() if count}
+    yield Result(
+        "reading once",
+        f"{', '.join(f'{stage} {count}' for stage, count in some.items())} pictures decoded; "
+        f"none by {', '.join(stage for stage in decoded if stage not in some)}",
+        "20 by folder (10 images, 10 masks), none by others",
+        some == {"folder": 20},
+    )
+
+
+def precisions(folder: Path) -> Rows:
+    """What every trained network of the paper's plan is asked to compute with."""
+    stages = [stage for stage in plan().stages if stage.kind in ("train", "segment", "extractor")]
+    kinds = {
+        (stage.kind, stage.params["precision"])
+        for stage in stages
+        if not stage.params.get("untrained")
+    }
+    yield Result(
+        "mixed precision",
+        ", ".join(f"{kind} {precision}" for kind, precision in sorted(kinds)),
+        "bf16 in every training",
+        {precision for _, precision in kinds} == {"bf16"},
+    )
+
+
+def unet(folder: Path) -> Rows:
+    """The paper's U-Net: a step on one image for real beside its model, and the whole batch."""
+    from umbench_baselines.segmenter import PRESETS
+
+    from umbench.suite.cost.networks import Place, segmenter
+
+    command = child(folder, "u-net", SIZE // 2, 1, "--true")
+    done = subprocess.run(command, check=True, env=alone(), capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    yield Result(
+        "U-Net of the paper, a step, CPU",
+        f"{found['mib'] / 1024:.2f} GiB measured for one image of {SIZE // 2} px in "
+        f"{found['seconds']:.0f} s, {found['counted'] / 1024:.2f} counted without numbers",
+        "a count that is right within a fifth",
+        abs(found["mib"] / found["counted"] - 1) < 0.2,
+    )
+    config = PRESETS["paper"]
+    for gpus in (0, 4):
+        place = Place(gpus, "bf16" if gpus else "no")
+        cost = segmenter(config, 3, SIZE, 0, place)
+        gib = (cost.stays + cost.alive) / 2**30
+        where = f"on each of {gpus} GPUs, bf16" if gpus else "on one CPU, single precision"
+        yield Result(
+            f"U-Net, batch {config.batch}, {where.split(',')[0]}",
+            f"{gib:.1f} GiB modelled, {place.share(config.batch)} images a share, {where}",
+            f"under {CARD:.1f} GiB on a GPU" if gpus else "for comparison (4 GPUs are the target)",
+            gib < CARD or not gpus,
+        )
+
+
 ROWS: dict[str, Callable[[Path], Rows]] = {
     "g2-masks": host("training g2-masks", "g2-masks", TRAIN, 4, train),
-    "g1-masks": host("training g1-masks", "g1-masks", TRAIN, 4, lambda n: train(n) / 2),
-    "g2-guidance": host("training g2-guidance", "g2-guidance", TRAIN, 4, train),
+    "g1-masks": host(
+        "training g1-masks", "g1-masks", TRAIN, 4, lambda n: train(n) / 2, many=(1000, 3000)
+    ),
+    "g2-guidance": host("training g2-guidance", "g2-guidance", TRAIN, 4, train, many=(100, 600)),
     "reading": host("reading", "folder", ALL, 4),
-    "source": host("source fold", "source", SOURCE, 8, lambda n: 4 * n),
-    "superpixels": host("superpixels", "superpixels", ALL, 4),
-    "guidance": host("guidance", "guidance", ALL, 4),
-    "annotation": host("datasetGAN annotation", "annotate", 1112, 4),
-    "annotation-training": host("datasetGAN training", "pixel-classifier", 16, 4, lambda n: 16.0),
-    "sampling": host("sampling", "sample", SAMPLES, 4, many=(100, 800)),
-    "features": host("features", "features", SAMPLES, 4, many=(100, 800)),
+    "reading-once": once,
+    "source": host("source fold", "source", SOURCE, 8, lambda n: 4 * n, many=(100, 800)),
+    "superpixels": host("superpixels", "superpixels", ALL, 4, many=(100, 600), few=4),
+    "guidance": host("guidance", "guidance", ALL, 4, many=(100, 600)),
+    "annotation": host("datasetGAN annotation", "annotate", 1112, 4, many=(50, 300)),
+    "annotation-training": plainly("datasetGAN training", "pixel-classifier", 4),
+    "sampling": host("sampling", "sample", SAMPLES, 4, many=(100, 600)),
+    "features": host("features", "features", SAMPLES, 4, many=(100, 600)),
     "u-net": host("U-Net", "segmenter", TRAIN, 4, lambda n: train(n) / 2),
+    "u-net-true": unet,
     "devices": devices,
     "disk": disk,
     "shares": shares,
+    "precision": precisions,
     "checkpoints": checkpoints,
     "report": report,
-    "resumed": resumed,
+    "resumed-phantom": resumed("phantom", 96),
+    "resumed-superpixels": resumed("superpixels", 160),
+    "resumed-sample": resumed("sample", 160),
+    "resumed-features": resumed("features", 320),
 }
 
 

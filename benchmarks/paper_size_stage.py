@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -105,6 +107,7 @@ def jobs(size: int, count: int) -> dict[str, Job]:
 def narrow() -> None:
     """Make the preset `quick` of every network so narrow that it weighs nothing."""
     from umbench_baselines import segmenter, stylegan
+    from umbench_baselines.datasetgan import PRESETS, PixelClassifierConfig
     from umbench_baselines.translation import presets as translation
     from umbench_metrics.extractors import task
 
@@ -117,7 +120,9 @@ def narrow() -> None:
     task.PRESETS["quick"] = partial(
         task.TaskConfig, backbone="compact", width=2, steps=1, batch=4, lr=1e-3
     )
-
+    PRESETS["quick"] = PixelClassifierConfig(
+        ensemble=2, hidden=(2, 2), steps=2, batch_pixels=64, psi=1.0
+    )
     stylegan.preset = thin  # type: ignore[assignment]
 
 
@@ -212,8 +217,9 @@ def run(folder: Path, name: str, job: Job) -> None:
 
 def prepare(folder: Path, name: str, size: int, count: int) -> None:
     """Make all that a stage needs and that is not there yet."""
-    if not (folder / "data").exists():
+    if not (folder / "data.there").exists():
         make_data(folder, size, count)
+        (folder / "data.there").touch()
     everything = jobs(size, count)
     for need in everything[name].inputs.values():
         if need in everything and not (folder / f"{need}.there").exists():
@@ -234,6 +240,55 @@ def measure(folder: Path, name: str, size: int, count: int) -> dict[str, float]:
     return {"mib": peak.largest, "seconds": time.monotonic() - started}
 
 
+def decoded(folder: Path, size: int, count: int) -> dict[str, int]:
+    """How many pictures each stage decodes, whatever it is that opens them."""
+    from PIL import ImageFile
+
+    shutil.rmtree(folder)
+    everything = jobs(size, count)
+    found: dict[str, int] = {}
+    seen: list[Any] = []
+    for name in everything:
+        prepare(folder, name, size, count)
+    load = ImageFile.ImageFile.load
+
+    def counted(picture: Any) -> Any:
+        if picture.tile:  # what is still to be decoded
+            seen.append(picture)
+        return load(picture)
+
+    ImageFile.ImageFile.load = counted  # type: ignore[method-assign]
+    for name, job in everything.items():
+        seen.clear()
+        run(folder, name, job)
+        found[name] = len(seen)
+    return found
+
+
+def true_step(size: int) -> dict[str, float]:
+    """A step of the paper's U-Net on one image on the CPU: MiB measured, and counted."""
+    import torch
+    from umbench_baselines.segmenter import PRESETS, build_segmenter
+
+    from umbench.engine.memory import private_mib
+    from umbench.suite.cost.pretend import shapes_alone, update, work
+
+    def step() -> None:
+        logits = model(torch.zeros(1, 1, size, size))
+        truth = torch.zeros(1, size, size, dtype=torch.int64)
+        update(torch.nn.functional.cross_entropy(logits, truth), model, 0)
+
+    with shapes_alone():
+        model = build_segmenter(len(CLASSES), PRESETS["paper"]).train()
+        counted = work(step).alive / 2**20
+    model = build_segmenter(len(CLASSES), PRESETS["paper"]).train()
+    before, started = private_mib(os.getpid()), time.monotonic()
+    with PeakMemory() as peak:
+        step()
+    seconds = time.monotonic() - started
+    return {"mib": peak.largest - before, "counted": counted, "seconds": seconds}
+
+
 def main() -> None:
     """Prepare or measure; the last line of the output is JSON."""
     import torch
@@ -244,13 +299,25 @@ def main() -> None:
     parser.add_argument("size", type=int)
     parser.add_argument("count", type=int)
     parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--anew", action="store_true", help="without what a run before left")
+    parser.add_argument("--decoded", action="store_true", help="pictures that stages decode")
+    parser.add_argument("--true", action="store_true", help="a step of the paper's own U-Net")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.true:
+        print(json.dumps(true_step(options.size)))
+        return
     narrow()
+    if options.decoded:
+        print(json.dumps(decoded(options.folder, options.size, options.count)))
+        return
     arguments = (options.folder, options.stage, options.size, options.count)
     if options.prepare:
         prepare(*arguments)
         return
+    if options.anew:
+        for left in (options.stage, f"{options.stage}.scratch"):
+            shutil.rmtree(options.folder / left, ignore_errors=True)
     print(json.dumps(measure(*arguments)))
 
 

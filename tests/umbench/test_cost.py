@@ -11,9 +11,11 @@ from click.testing import CliRunner
 from torch import nn
 
 from umbench.cli.main import cli
-from umbench.suite.cost import networks
+from umbench.suite.cost import StageCost, networks, pretend, stage_costs
 from umbench.suite.cost.networks import Place
-from umbench.suite.cost.pretend import bytes_of, pretending, shapes_alone, update, work
+from umbench.suite.cost.pretend import autocast, bytes_of, pretending, shapes_alone, update, work
+from umbench.suite.loader import load_suites
+from umbench.suite.plan import build_plan
 
 SUITE = (
     "quick", "--set", "generators=[m2i]", "--set", "panel.extractors=[sex]",
@@ -76,7 +78,7 @@ def test_inference_mode_is_counted() -> None:
 def test_a_mixed_step_holds_less() -> None:
     from umbench_baselines.segmenter import preset
 
-    config = replace(preset("quick"), batch=64)  # more than are judged at once
+    config = replace(preset("quick"), batch=128, steps=10)  # more than are judged at once
     exact, mixed = (
         networks.segmenter(config, 3, 64, 10, Place(1, precision)) for precision in ("no", "bf16")
     )
@@ -121,23 +123,47 @@ def cost(*arguments: str) -> dict[str, Any]:
     return found
 
 
+def cost_of(ids: set[str], gpus: int, *overrides: str) -> dict[str, StageCost]:
+    """Some stages alone: counting the others takes its time."""
+    (suite,) = load_suites(SUITE[0], overrides=(*SUITE[2::2], *overrides))
+    plan = build_plan(suite)
+    some = replace(plan, stages=tuple(stage for stage in plan.stages if stage.id in ids))
+    return {cost.id: cost for cost in stage_costs(suite, some, gpus)}
+
+
 def test_a_plan_tells_its_cost() -> None:
-    here, more, large = (
-        cost("--gpus", "0"),
-        cost("--gpus", "2", "--set", "training.scale=2"),
-        cost("--gpus", "0", "--set", "data.phantom.size=256"),
-    )
-    stages, scaled, larger = ({s["id"]: s for s in f["stages"]} for f in (here, more, large))
     part = "train g2-masks seed 0"
-    assert scaled[part]["peta"] == pytest.approx(2 * stages[part]["peta"], rel=0.05)
-    assert larger[part]["peta"] > 3 * stages[part]["peta"]
-    assert larger["data"]["disk"] == 4 * stages["data"]["disk"]
+    here = cost("--gpus", "0")
+    stages = {stage["id"]: stage for stage in here["stages"]}
+    scaled = cost_of({part}, 2, "training.scale=2")[part]
+    larger = cost_of({part, "data"}, 0, "data.phantom.size=256")
+    assert scaled.peta == pytest.approx(2 * stages[part]["peta"], rel=0.05)
+    assert larger[part].peta > 3 * stages[part]["peta"]
+    assert larger["data"].disk == 4 * stages["data"]["disk"]
     assert all(stage["device"] == 0 for stage in stages.values())
-    assert scaled[part]["device"] > 0
-    assert scaled[part]["host"] < larger[part]["host"]
+    assert scaled.device > 0
+    assert scaled.host < larger[part].host
     assert here["total"]["peta"] == pytest.approx(sum(s["peta"] for s in stages.values()))
     features = [s for s in stages.values() if s["kind"] == "features"]
     assert all(stage["peta"] > 0 for stage in features)
+
+
+@pytest.mark.parametrize("block", [pretending, shapes_alone])
+def test_shortcuts_return_what_torch_works_out(monkeypatch: pytest.MonkeyPatch, block: Any) -> None:
+    found = []
+    for _ in range(2):
+        with block():
+            network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.LeakyReLU())
+            bias = nn.Parameter(torch.zeros(1, 4, 1, 1))
+
+            def step(network: nn.Module = network, bias: nn.Parameter = bias) -> None:
+                with autocast("bf16"):
+                    out = network(torch.zeros(2, 1, 16, 16)) * bias + bias
+                update(out.float().mean(), network, 1)
+
+            found.append(work(step))
+        monkeypatch.setattr(pretend, "_shortcuts", dict)
+    assert found[0] == found[1]
 
 
 def test_the_table_fits_100_columns() -> None:

@@ -15,8 +15,8 @@ from umbench_baselines.training import batches
 STEPS = 65_535
 """Steps between -1 and 1 of a reduced copy: what is read back is at most 1 / STEPS off."""
 
-CHUNK_VALUES = 2**24
-"""Values that are held as floats while a copy is made (64 MiB)."""
+CHUNK_VALUES = 2**22
+"""Values that are held as floats while a copy is made (16 MiB, a few times over)."""
 
 
 class Source(Protocol):
@@ -74,8 +74,13 @@ def reduced(images: Source, side: int) -> Source:
     values = np.empty((len(images), images.channels, side, side), dtype=np.uint16)
     chunk = max(1, CHUNK_VALUES // (images.channels * images.size**2))
     for rows in batches(len(images), chunk):
-        whole = images.batch(torch.arange(rows.start, rows.stop))
-        small = functional.interpolate(whole, side, mode="area")
-        steps = ((small.clamp(-1, 1) + 1) * (STEPS / 2)).round()
-        values[rows] = steps.to(torch.int32).numpy()
+        # in a function of its own: nothing of a chunk outlives it
+        values[rows] = _steps(images, rows, side)
     return Reduced(values)
+
+
+def _steps(images: Source, rows: slice, side: int) -> np.ndarray:
+    """Some images at a side, in steps between -1 and 1: int32."""
+    whole = images.batch(torch.arange(rows.start, rows.stop))
+    small = functional.interpolate(whole, side, mode="area")
+    return ((small.clamp(-1, 1) + 1) * (STEPS / 2)).round().to(torch.int32).numpy()

@@ -84,7 +84,8 @@ def translation(
 
     judge: nn.Module | None = None
     mask_judge: nn.Module | None = None
-    perceptual = _perceptual(config) if config.steps else None
+    compares = config.steps and config.compares_features
+    perceptual = _perceptual(config.perceptual, config.perceptual_sha256) if compares else None
     with pretending():
         generator = Translator(channels, classes, config).train()
         if config.heads != "segmentation":
@@ -114,12 +115,11 @@ def translation(
     return Training(operations, stays, max(step.alive, whole.alive), model, checkpoint)
 
 
-def _perceptual(config: TranslationConfig) -> nn.Module | None:
+@functools.lru_cache(maxsize=4)
+def _perceptual(name: str, sha256: str) -> nn.Module:
     from umbench_baselines.translation.perceptual import Perceptual
 
-    if not config.compares_features:
-        return None
-    return Perceptual(config.perceptual, config.perceptual_sha256)
+    return Perceptual(name, sha256)
 
 
 def _translation_step(
@@ -214,11 +214,9 @@ def _stylegan_step(
     generator, discriminator = networks
     alpha = 0.5 if side > config.start_size else 1.0
     real = torch.zeros(share, config.channels, side, side)
-    latents = torch.zeros(share, config.latent)
-    with torch.no_grad(), autocast(place.precision):
-        fake = generator(latents, side, alpha)
     with autocast(place.precision):
-        loss = functional.softplus(discriminator(fake, alpha)).mean()
+        fake = generator(torch.zeros(share, config.latent), side, alpha)
+        loss = functional.softplus(discriminator(fake.detach(), alpha)).mean()
     if penalised:
         logits, penalty = gradient_penalty(discriminator, real, alpha)
         loss = loss + functional.softplus(-logits).mean() + penalty
@@ -226,9 +224,9 @@ def _stylegan_step(
         with autocast(place.precision):
             loss = loss + functional.softplus(-discriminator(real, alpha)).mean()
     update(loss, discriminator, place.gpus)
-    del loss, fake
+    del loss
     with autocast(place.precision):
-        loss = functional.softplus(-discriminator(generator(latents, side, alpha), alpha)).mean()
+        loss = functional.softplus(-discriminator(fake, alpha)).mean()
     update(loss, generator, place.gpus)
 
 

@@ -66,6 +66,8 @@ def _counter() -> Any:
     from torch.utils._pytree import tree_leaves
     from torch.utils.flop_counter import flop_registry
 
+    shortcuts = _shortcuts()
+
     class Counter(TorchDispatchMode):
         def __init__(self) -> None:
             super().__init__()
@@ -83,7 +85,8 @@ def _counter() -> Any:
                     found = function.decompose(*args, **kwargs)
                 if found is not NotImplemented:
                     return found
-            found = function(*args, **kwargs)
+            short = shortcuts.get(function)
+            found = function(*args, **kwargs) if short is None else short(*args, **kwargs)
             if formula is not None:
                 self.operations += formula(*args, **kwargs, out_val=found)
             for value in tree_leaves(found):
@@ -103,6 +106,41 @@ def _counter() -> Any:
             self.now -= size
 
     return Counter()
+
+
+def _shortcuts() -> dict[Any, Callable[..., Any]]:
+    """What some frequent operations return, which torch otherwise works out in Python from many
+    others: most of the time went there.
+    """
+    import torch
+
+    aten = torch.ops.aten
+
+    def elementwise(first: Any, *others: Any, **_: Any) -> Tensor:
+        tensors = [value for value in (first, *others) if isinstance(value, torch.Tensor)]
+        kinds = {tensor.dtype for tensor in tensors}
+        kind = kinds.pop() if len(kinds) == 1 else torch.result_type(first, others[0])
+        shape = tensors[0].shape
+        if any(tensor.shape != shape for tensor in tensors):
+            shape = torch.broadcast_shapes(*(tensor.shape for tensor in tensors))
+        return torch.empty(shape, dtype=kind, device=first.device)
+
+    def normalised(x: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, ...]:
+        return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+
+    def back(gradient: Tensor, x: Tensor, weight: Tensor, *_: Any) -> tuple[Tensor, ...]:
+        return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+
+    floats = (
+        aten.mul.Tensor, aten.add.Tensor, aten.sub.Tensor, aten.leaky_relu.default,
+        aten.leaky_relu_backward.default, aten.threshold_backward.default,
+        aten.hardtanh_backward.default,
+    )  # fmt: skip
+    return {
+        **dict.fromkeys(floats, elementwise),
+        aten.native_batch_norm.default: normalised,
+        aten.native_batch_norm_backward.default: back,
+    }
 
 
 def bytes_of(modules: Iterable[nn.Module]) -> int:

@@ -201,7 +201,7 @@ def _stylegan(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
 
     config, count = stylegan_config(stage, found), _seen(stage, found)
     # what does not change the cost is left out, so that equal ones are worked out once
-    cost = networks.stylegan(replace(config, enlarge="nearest", augment=()), found.place)
+    cost = networks.stylegan(replace(config, augment=(), decay=0.0), found.place)
     sides = [side for side in config.resolutions if side < found.size] if cost.operations else []
     copy = max((count * config.channels * side**2 * 2 for side in sides), default=0)
     values = max(CHUNK_VALUES, config.channels * found.pixels)
@@ -340,7 +340,7 @@ def _sample(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
 
 def _without_schedule(config: Any) -> Any:
     """The same networks without a schedule: nothing is trained."""
-    return replace(config, stage_images=(), stage_batches=(), enlarge="nearest", augment=())
+    return replace(config, stage_images=(), stage_batches=(), augment=(), decay=0.0)
 
 
 def _control(stage: Stage, stages: Mapping[str, Stage], found: Found) -> Bytes:
