@@ -29,7 +29,7 @@ from umbench_baselines.training import TrainingRun
 
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.data.phantom import make_phantom_set
-from umbench.data.splits import assign_splits, choose_labelled
+from umbench.data.splits import split_rows
 from umbench.stages.artifacts import SplitTable
 from umbench.stages.segment import control_rows, load_pairs, score
 
@@ -55,8 +55,7 @@ class Row:
 def quick_data(count: int) -> tuple[AnnotatedSet, SplitTable]:
     """The set and the split of suites/quick.yaml, `count` images of train being labelled."""
     data = make_phantom_set(sum(SPLITS.values()), SIZE, 1)
-    split = assign_splits(data.table, **SPLITS, seed=0)
-    labelled = choose_labelled(data.table.assign(split=split), count, seed=0)
+    split, labelled = split_rows(data.table, SPLITS, count, seed=0)
     subject = data.table["subject"].to_numpy(dtype=str)
     return data, SplitTable(split=split.to_numpy(dtype=str), labelled=labelled, subject=subject)
 

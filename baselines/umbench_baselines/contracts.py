@@ -92,6 +92,13 @@ class LabelMaps:
         return torch.from_numpy(indices).long()
 
 
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Class indices (N, H, W) to (N, classes, H, W) float32."""
+    from torch.nn import functional
+
+    return functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()
+
+
 def as_rows(rows: Tensor | np.ndarray | slice | Sequence[int]) -> np.ndarray | slice:
     """Row numbers or a mask of any kind as what numpy indexes with."""
     return rows if isinstance(rows, slice) else np.asarray(rows)

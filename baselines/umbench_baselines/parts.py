@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from umbench_baselines.contracts import AnnotatedBatch, LabelMaps, Pictures, TrainingData
+from umbench_baselines.contracts import AnnotatedBatch, LabelMaps, Pictures, TrainingData, one_hot
 from umbench_baselines.entries import PARTS, Entry
 from umbench_baselines.guidance.unsupervised_mask import snap
 from umbench_baselines.training import Devices, TrainingRun
@@ -151,11 +150,6 @@ def _annotate_with(segmenter: nn.Module) -> Callable[[Tensor], Tensor]:
     from umbench_baselines.segmenter import segment
 
     return lambda images: torch.cat([found.cpu().long() for found in segment(segmenter, images)])
-
-
-def one_hot(masks: Tensor, classes: int) -> Tensor:
-    """(N, H, W) class numbers to (N, classes, H, W) float32."""
-    return functional.one_hot(masks, classes).permute(0, 3, 1, 2).float()
 
 
 def build(saved: Saved) -> Any:

@@ -21,17 +21,11 @@ from umbench_baselines.datasetgan.classifier import sample_pixels
 from umbench_baselines.stylegan import StyleGAN, StyleGANConfig
 from umbench_baselines.training import TrainingRun
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = PixelClassifierConfig(
     ensemble=3, hidden=(16, 8), steps=60, batch_pixels=256, lr=0.01, annotated=4
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
+from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData, one_hot
 from umbench_baselines.training import TrainingRun
 from umbench_baselines.translation import (
     TranslationConfig,
@@ -26,7 +26,7 @@ from umbench_baselines.translation.networks import (
     hardened,
 )
 from umbench_baselines.translation.pseudo import COUNTS, LABELS, UNTRUSTED
-from umbench_baselines.translation.train import _Training, one_hot
+from umbench_baselines.translation.train import _Training
 from umbench_baselines.weights import resolve_perceptual
 
 CONFIG = TranslationConfig(

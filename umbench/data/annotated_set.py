@@ -226,7 +226,12 @@ def _write(folder: Path, data: AnnotatedSet) -> None:
     if data.masks is None:
         table["mask_file_name"] = ""
     write_pictures(folder, table, data.images, data.masks)
-    write_info(folder / "set.json", data.info)
+    write_tables(folder, data.info, table)
+
+
+def write_tables(folder: Path, info: SetInfo, table: pd.DataFrame) -> None:
+    """Write a set's set.json and metadata.csv: all of it but its pictures."""
+    write_info(folder / "set.json", info)
     table.to_csv(folder / "metadata.csv", index=False, lineterminator="\n")
 
 

@@ -120,11 +120,10 @@ def load_set(folder: Path) -> AnnotatedSet:
 
 def save_tables(folder: Path, info: SetInfo, table: pd.DataFrame) -> None:
     """Write a set's set.json and metadata.csv; its pictures are written apart from them."""
-    from umbench.data.set_info import write_info
+    from umbench.data.annotated_set import write_tables
 
     (folder / SET).mkdir(exist_ok=True)
-    write_info(folder / SET / "set.json", info)
-    table.to_csv(folder / SET / "metadata.csv", index=False, lineterminator="\n")
+    write_tables(folder / SET, info, table)
 
 
 def pixel_rows(scratch: Path, shapes: Shapes, name: str = "pixels") -> Rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from umbench.leaderboard.pictures import Samples
 from umbench.leaderboard.report import write_report
 from umbench.leaderboard.tables import PAIRS, summarise, write_leaderboard
 from umbench.pipeline import Context
-from umbench.stages.artifacts import load_set, load_split, save_table
+from umbench.stages.artifacts import load_json, load_set, load_split, save_table
 from umbench.stages.compare import scale_name
 
 SHOWN = 6
@@ -64,8 +63,8 @@ def _meta(
 ) -> dict[str, Any]:
     params = context.stage.params
     settings, shown = params["statistics"], scale_name(scores, params["statistics"])
-    extractors = json.loads((context.inputs["scores"] / "extractors.json").read_text())
-    set_aside = json.loads((context.inputs["scores"] / "scales.json").read_text())
+    extractors = load_json(context.inputs["scores"] / "extractors.json")
+    set_aside = load_json(context.inputs["scores"] / "scales.json")
     notes = notes_of(params, _translators(context), classes, _superpixels(context))
     if settings["reference"]:
         records = tests.to_dict("records")
@@ -98,7 +97,7 @@ def _meta(
 
 def _translators(context: Context) -> list[Translator]:
     return [
-        Translator(rows, json.loads((context.inputs[role] / "model.json").read_text()))
+        Translator(rows, load_json(context.inputs[role] / "model.json"))
         for role, rows in sorted(context.stage.params["translators"].items())
     ]
 
@@ -107,7 +106,7 @@ def _superpixels(context: Context) -> dict[str, float]:
     """How many superpixels were asked for, and how many came."""
     if "superpixels" not in context.inputs:
         return {}
-    result = json.loads((context.inputs["superpixels"] / "result.json").read_text())
+    result = load_json(context.inputs["superpixels"] / "result.json")
     measured: dict[str, float] = result.get("measured") or {}
     return measured
 

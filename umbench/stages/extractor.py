@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from umbench_metrics.images import Images, Joined
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.errors import NotMeasuredError
 from umbench.pipeline import Context, Progress, Stage
-from umbench.stages.artifacts import SplitTable, load_set, load_split, pictures
+from umbench.stages.artifacts import SplitTable, load_json, load_set, load_split, pictures
 
 FOLDS = 2
 
@@ -53,7 +52,7 @@ def run(context: Context) -> dict[str, float]:
     processes = device_processes()
     arguments = (context.stage, context.inputs, context.output, context.scratch)
     launch(train, arguments, processes, context.progress)
-    record = json.loads((context.output / "task.json").read_text())
+    record = load_json(context.output / "task.json")
     return {
         "held_out_accuracy": record["accuracy"],
         "n_held_out": record["n_held_out"],

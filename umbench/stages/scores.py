@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from umbench_metrics.panel import MODES, normalise
 from umbench_metrics.variety import feature_std
 
 from umbench.pipeline import Context
-from umbench.stages.artifacts import load_arrays, save_json, save_table
+from umbench.stages.artifacts import load_arrays, load_json, save_json, save_table
 
 BOOTSTRAP = 200
 FRECHET, VARIETY, RELATIVE = "frechet-distance", "mm-std", "mm-std-relative"
@@ -76,7 +75,7 @@ def read_observations(context: Context) -> dict[tuple[str, int], list[Observatio
 
 def _facts(folder: Path) -> dict[str, Any]:
     """What is known of an extractor; of the networks of all folds where there are several."""
-    networks = json.loads((folder / "extractor.json").read_text())
+    networks = load_json(folder / "extractor.json")
     fingerprints = [str(network["fingerprint"]) for network in networks]
     accuracies = [network["accuracy"] for network in networks if network["accuracy"] is not None]
     return {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from umbench_baselines.entries import PARTS, Entry, composed, get
+from umbench_baselines.guidance.superpixels import needs_segmentation
 
 from umbench.pipeline import Plan, Stage
 from umbench.suite.preflight import FOLDS, Outline, check, outline
@@ -117,7 +118,7 @@ class _Builder:
         """Unsupervised masks; without superpixels the image itself is clustered."""
         g = self.suite.guidance
         inputs = {"data": "data"}
-        if g.superpixels != "none":
+        if needs_segmentation(g.superpixels):
             params = {"algorithm": g.superpixels, "count": g.count, "compactness": g.compactness}
             inputs["superpixels"] = self.add("superpixels", "superpixels", params, data="data")
         return self.add("guidance", "guidance", {"t": g.t}, **inputs)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from umbench_baselines.contracts import one_hot
+
 
 def discriminator_loss(kind: str, real: list[Tensor], fake: list[Tensor]) -> Tensor:
     """Loss of D^I, mean over scales; kind: lsgan (Mao et al. 2017) or hinge."""
@@ -38,7 +40,7 @@ def mask_loss(logits: Tensor, truth: Tensor, trusted: Tensor) -> Tensor:
     cross = functional.cross_entropy(logits, truth, reduction="none")
     cross = (cross * trusted).sum() / trusted.sum().clamp(min=1)
     probabilities = logits.softmax(1) * trusted[:, None]
-    target = functional.one_hot(truth, logits.shape[1]).permute(0, 3, 1, 2) * trusted[:, None]
+    target = one_hot(truth, logits.shape[1]) * trusted[:, None]
     overlap = (probabilities * target).sum((0, 2, 3))
     total = probabilities.sum((0, 2, 3)) + target.sum((0, 2, 3))
     dice = 1 - (2 * overlap + 1e-5) / (total + 1e-5)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from umbench_baselines.contracts import one_hot
 from umbench_baselines.resampling import DoublingConv
 from umbench_baselines.training import batches
 from umbench_baselines.weights import LITE0, LITE0_SHA256
@@ -225,5 +226,5 @@ def hardened(probabilities: Tensor) -> Tensor:
     Bengio et al. 2013).
     """
     classes = probabilities.shape[1]
-    hard = functional.one_hot(probabilities.argmax(1), classes).permute(0, 3, 1, 2)
+    hard = one_hot(probabilities.argmax(1), classes)
     return hard.to(probabilities.dtype) + (probabilities - probabilities.detach())

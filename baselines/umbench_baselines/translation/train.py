@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from umbench_baselines.contracts import TrainingData
+from umbench_baselines.contracts import TrainingData, one_hot
 from umbench_baselines.training import (
     Devices,
     MovingAverage,
@@ -99,11 +99,6 @@ def conditions_of(data: TrainingData, source: Source) -> Conditions:
         return data.guidance.batch(rows)
 
     return masks if source == "masks" else guidance
-
-
-def one_hot(labels: Tensor, classes: int) -> Tensor:
-    """(N, H, W) class indices to (N, classes, H, W) float32."""
-    return functional.one_hot(labels, classes).permute(0, 3, 1, 2).float()
 
 
 @torch.no_grad()
