@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from umbench.pipeline import Plan, Stage
 from umbench.store import Store
 
 MODULE = """
-import os, signal, time
+import os, signal, time, torch
 from umbench.errors import InputError
 
 def run(context):
@@ -34,7 +35,7 @@ def run(context):
         os.kill(os.getpid(), signal.SIGKILL)
     text = "".join(sorted((f / "text").read_text() for f in context.inputs.values()))
     (context.output / "text").write_text(text + context.stage.id)
-    return {"pid": os.getpid()}
+    return {"pid": os.getpid(), "threads": torch.get_num_threads()}
 """
 
 
@@ -92,6 +93,22 @@ def test_results_do_not_depend_on_the_number_of_workers(
     again = Recorder()
     execute(diamond(), Store(tmp_path / "store"), kinds, again, workers)
     assert again.stages == 0
+
+
+def test_a_stage_alone_computes_with_the_threads_that_it_has_in_company(
+    kinds: dict[str, Kind], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    store = Store(tmp_path / "store")
+    found = set()
+    for workers, final in ((4, "top"), (1, "left"), (4, "bottom")):
+        plan = replace(diamond(), final=final)
+        entry = execute(plan, store, kinds, Recorder(), workers)[final]
+        facts = store.result(entry.name)
+        assert facts is not None
+        found.add((facts["measured"]["threads"], facts["threads"]))
+    assert found == {(2, 2)}
 
 
 def test_independent_stages_run_at_the_same_time(kinds: dict[str, Kind], tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +76,15 @@ def default_workers() -> int:
     return 1 if torch.cuda.is_available() else min(os.cpu_count() or 1, MOST_WORKERS)
 
 
+def threads_per_stage() -> int:
+    """What a stage computes with on this machine, however many stages run beside it.
+
+    Sums over pixels are cut into as many parts as there are threads, so that another number
+    gives other last digits: a stage that is made anew alone must give what it gave in company.
+    """
+    return max(1, (os.cpu_count() or 1) // default_workers())
+
+
 def _run(
     agenda: Agenda,
     keys: Mapping[str, str],
@@ -83,20 +93,36 @@ def _run(
     display: Display,
     workers: int,
 ) -> None:
-    if workers > 1 and len(agenda) > 1:
+    if workers > 1:
         from umbench.engine.pool import run_side_by_side
 
-        run_side_by_side(agenda, keys, store, kinds, display, workers)
+        run_side_by_side(agenda, keys, store, kinds, display, workers, threads_per_stage())
         return
-    while (stage := agenda.take()) is not None:
-        display.begin(stage)
+    with _threads(threads_per_stage()):
+        while (stage := agenda.take()) is not None:
+            display.begin(stage)
 
-        def step(done: int, total: int, text: str, stage: Stage = stage) -> None:
-            display.step(stage, done, total, text)
+            def step(done: int, total: int, text: str, stage: Stage = stage) -> None:
+                display.step(stage, done, total, text)
 
-        make(stage, keys, store, kinds, step, display.say)
-        agenda.done(stage)
-        display.end(stage)
+            make(stage, keys, store, kinds, step, display.say)
+            agenda.done(stage)
+            display.end(stage)
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads inside the block, in torch and in numpy's linear algebra."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def make(

@@ -1,4 +1,4 @@
-"""Several stages side by side, each in a process of its own with its share of the threads.
+"""Several stages side by side, each in a process of its own with its own threads.
 
 Processes live as long as the run, so that libraries are imported once in each. They end by
 themselves when the run is killed, by force too: checkpoints and whole entries are what is left.
@@ -45,13 +45,17 @@ def run_side_by_side(
     kinds: Mapping[str, Kind],
     display: Display,
     workers: int,
+    threads: int,
 ) -> None:
-    """Make what is on the agenda, `workers` stages at a time.
+    """Make what is on the agenda, `workers` stages at a time with so many `threads` each.
 
     The first error ends all workers and is raised here.
     """
-    with _started(min(workers, len(agenda)), keys, store, kinds) as team:
+    team: list[_Worker] = []
+    with _ended_at_last(team):
         while not agenda.finished:
+            while len(team) < min(workers, len(agenda)):  # it grows where an entry is broken
+                team.append(_started(keys, store, kinds, threads))
             for worker in team:
                 if worker.stage is None:
                     _hand_over(worker, agenda.take(), display)
@@ -95,24 +99,25 @@ def _listen(worker: _Worker, display: Display) -> Stage | None:
     return None
 
 
-@contextlib.contextmanager
 def _started(
-    count: int, keys: Mapping[str, str], store: Store, kinds: Mapping[str, Kind]
-) -> Iterator[list[_Worker]]:
-    """Worker processes; none is left when the block ends, however it ends."""
+    keys: Mapping[str, str], store: Store, kinds: Mapping[str, Kind], threads: int
+) -> _Worker:
+    """A process that waits for stages."""
     spawn = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // count)
-    team: list[_Worker] = []
+    here, there = spawn.Pipe()
+    with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+        arguments = (there, dict(keys), store.root, dict(kinds), threads)
+        process = spawn.Process(target=_work, args=arguments)
+        process.start()
+    there.close()
+    return _Worker(process, here)
+
+
+@contextlib.contextmanager
+def _ended_at_last(team: list[_Worker]) -> Iterator[None]:
+    """No process of the team is left when the block ends, however it ends."""
     try:
-        with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
-            for _ in range(count):
-                here, there = spawn.Pipe()
-                arguments = (there, dict(keys), store.root, dict(kinds), threads)
-                process = spawn.Process(target=_work, args=arguments)
-                process.start()
-                there.close()
-                team.append(_Worker(process, here))
-        yield team
+        yield
     finally:
         for worker in team:
             worker.connection.close()
@@ -124,7 +129,7 @@ def _started(
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for processes that are started inside the block."""
+    """Set variables for a process that is started inside the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
