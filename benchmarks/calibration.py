@@ -29,27 +29,27 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from scipy.stats import binomtest
-from umbench_metrics.frechet import frechet_distance
-from umbench_metrics.variety import feature_std
+from umbench_metrics.metric import Resampled, can_be_resampled
+from umbench_metrics.registry import get
 
 from umbench.cli.progress import RunDisplay
 from umbench.cli.run import suite_options
+from umbench.engine.engines import execute
 from umbench.engine.keys import stage_keys
-from umbench.engine.local import execute
 from umbench.errors import InputError, UmbenchError
-from umbench.pipeline import Context, Stage
-from umbench.stages import KINDS
-from umbench.stages.compare import _sightings, scale_name
-from umbench.stages.scores import FRECHET, VARIETY, read_observations
+from umbench.pipeline import Plan, Stage
+from umbench.stages.compare import paired_sightings
+from umbench.stages.observations import read_observations
+from umbench.stages.scores import SCORES, span
+from umbench.stages.values import Board, Sample, Score, Seen
 from umbench.statistics.paired import wilcoxon_paired
-from umbench.statistics.resampling import Sighting, _strata, permutation_test, variety_test
+from umbench.statistics.resampling import Sighting, permutation_test, strata
 from umbench.store import Store
 from umbench.suite.loader import load_suites
 from umbench.suite.plan import build_plan
 from umbench.suite.schema import Suite
 
 LEVEL = 0.05
-TESTS = {FRECHET: permutation_test, VARIETY: variety_test}
 RESAMPLING, PAPER = "permutation over images", "Wilcoxon over observations"
 
 Pools = Mapping[str, Sequence[Sighting]]
@@ -88,8 +88,8 @@ def rejection_rates(
         shuffles = int(generator.integers(2**32))
         for metric, pool in pools.items():
             sightings = [halved(sighting, *halves[sighting.group]) for sighting in pool]
-            tested = p_values(metric, sightings, permutations=permutations, seed=shuffles)
-            for test, p in tested.items():
+            found_p = p_values(metric, sightings, permutations=permutations, seed=shuffles)
+            for test, p in found_p.items():
                 found[metric, test] += p <= LEVEL
         progress()
     return [Rate(metric, test, count, draws) for (metric, test), count in found.items()]
@@ -104,8 +104,8 @@ def split(
     """
     out = {}
     for group in dict.fromkeys(sighting.group for sighting in pool):
-        strata = _strata([sighting for sighting in pool if sighting.group == group])
-        shuffled = [generator.permutation(numbers) for numbers in strata]
+        shared = strata([sighting for sighting in pool if sighting.group == group])
+        shuffled = [generator.permutation(numbers) for numbers in shared]
         pairs = [numbers[: len(numbers) // 2 * 2].reshape(2, -1) for numbers in shuffled]
         first, second = np.concatenate(pairs, axis=1)
         out[group] = (first, second)
@@ -125,11 +125,20 @@ def halved(pool: Sighting, first: np.ndarray, second: np.ndarray) -> Sighting:
     return replace(pool, a=a, b=b, rows=rows)
 
 
+def tested(name: str) -> Resampled:
+    """A metric by name; ValueError where it has no test."""
+    metric = get(name)
+    if not can_be_resampled(metric):
+        raise ValueError(f"{name} has no test by resampling")
+    return metric
+
+
 def p_values(
     metric: str, sightings: Sequence[Sighting], *, permutations: int, seed: int
 ) -> dict[str, float]:
     """Both tests of a against b; images of halves have no condition in common to pair them by."""
-    resampled = TESTS[metric](sightings, permutations=permutations, seed=seed)
+    differences = tested(metric).differences
+    resampled = permutation_test(sightings, differences, permutations=permutations, seed=seed)
     return {RESAMPLING: resampled.p, PAPER: wilcoxon_paired(*scored(metric, sightings)).p}
 
 
@@ -150,20 +159,21 @@ def scored(metric: str, sightings: Sequence[Sighting]) -> np.ndarray:
 
 def _score(metric: str, sighting: Sighting, made: Sequence[np.ndarray]) -> float:
     """One method's value, mean over folds."""
-    values = [
-        frechet_distance(real, fold).value if metric == FRECHET else feature_std(fold)
-        for real, fold in zip(sighting.real, made, strict=True)
-    ]
+    of_fold = tested(metric).of_fold
+    values = [of_fold(real, fold) for real, fold in zip(sighting.real, made, strict=True)]
     return float(np.mean(values) / sighting.scale)
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What the check needs of a finished run: `compare` narrowed to one generator, its inputs."""
+    """What the check needs of a finished run: scores, one generator as it was seen, and where.
 
-    compare: Stage
-    folders: Mapping[str, Path]
-    scores: pd.DataFrame
+    seen: of the generator alone. folders: entries of what `scores` and `seen` are made of.
+    """
+
+    scores: tuple[Score, ...]
+    seen: tuple[Seen, ...]
+    folders: Mapping[Stage, Path]
 
 
 def finished_run(
@@ -174,79 +184,71 @@ def finished_run(
     InputError where the store holds no finished run of the suite.
     """
     plan = build_plan(suite)
-    stages = {stage.id: stage for stage in plan.stages}
-    compare = narrowed(stages["compare"], generator)
-    inputs = dict(compare.inputs)
-    required = list(inputs.values())
-    added: list[Stage] = []
+    assert isinstance(plan.final, Board)
+    scores = plan.final.scores
+    seen = as_seen(scores[0], generator)
+    there(suite, store, [*scores, *(stage for s in seen for stage in (s.real, s.synthetic))])
     if samples is not None:
-        added, inputs = enlarged(stages, inputs, samples)
-        required += [id for stage in added for id in stage.inputs.values() if id in stages]
-    plan = replace(plan, stages=(*plan.stages, *added))
-    keys = stage_keys(plan, KINDS)
-    absent = [id for id in required if store.entry(keys[id]) is None]
-    if absent:
-        raise InputError(
-            f"{suite.name}: no finished run in {store.root}, {absent[0]!r} is not there; "
-            "`umbench plan` says why, `umbench run` makes it"
-        )
-    for stage in added:
-        if store.entry(keys[stage.id]) is None:
+        seen = tuple(enlarged(s, samples) for s in seen)
+        for stage in (s.synthetic for s in seen):
             with RunDisplay(suite.name, quiet=quiet, log=None) as display:
-                execute(replace(plan, final=stage.id), store, KINDS, display)
-    folders = {role: store.root / "entries" / keys[id] for role, id in inputs.items()}
-    return Finished(compare, folders, pd.read_csv(folders["scores"] / "scores.csv"))
+                execute(Plan(suite.name, stage), store, display)
+    needed = [*scores, *(stage for s in seen for stage in (s.real, s.synthetic))]
+    return Finished(scores, seen, there(suite, store, needed))
 
 
-def narrowed(compare: Stage, generator: str) -> Stage:
-    """Stage `compare` with one generator, the reference and the scores alone."""
-    known = [m["name"] for m in compare.params["methods"] if m["kind"] == "generator"]
+def there(suite: Suite, store: Store, stages: Sequence[Stage]) -> dict[Stage, Path]:
+    """Where the entries of stages lie; InputError names one that is missing."""
+    found = {}
+    for stage in stages:
+        entry = store.entry(stage_keys(Plan(suite.name, stage))[stage])
+        if entry is None:
+            raise InputError(
+                f"{suite.name}: no finished run in {store.root}, {stage.label!r} is not there; "
+                "`umbench plan` says why, `umbench run` makes it"
+            )
+        found[stage] = entry
+    return found
+
+
+def as_seen(score: Score, generator: str) -> tuple[Seen, ...]:
+    """One generator in every view; InputError where the suite has no such one."""
+    known = dict.fromkeys(s.method.name for s in score.seen if s.method.kind == "generator")
     if generator not in known:
-        names = ", ".join(dict.fromkeys(known))
+        names = ", ".join(known)
         raise InputError(f"--generator {generator}: not in this suite, which has {names}")
-    methods = [m for m in compare.params["methods"] if m["name"] == generator]
-    kept = (generator, "reference", "scores")
-    inputs = {role: id for role, id in compare.inputs.items() if role.split("|")[0] in kept}
-    return replace(compare, params={**compare.params, "methods": methods}, inputs=inputs)
+    return tuple(s for s in score.seen if s.method.name == generator)
 
 
-def enlarged(
-    stages: Mapping[str, Stage], inputs: Mapping[str, str], samples: int
-) -> tuple[list[Stage], dict[str, str]]:
-    """Stages that draw so many images and extract their features, and the inputs with them.
+def enlarged(seen: Seen, samples: int) -> Seen:
+    """The same with so many images, drawn from the trained networks.
 
     The suite's images come first and keep to their folds of a cross-fitted extractor; those
     beyond were seen by no network.
     """
-    added: dict[str, Stage] = {}
-    moved = dict(inputs)
-    for role, id in inputs.items():
-        seen = stages[id]
-        if seen.kind != "features" or seen.params["reference"]:
-            continue
-        made, seen = (
-            replace(s, id=f"{s.id}, {samples} images", params={**s.params, "count": samples})
-            for s in (stages[seen.inputs["images"]], seen)
-        )
-        added[made.id] = made
-        added[seen.id] = replace(seen, inputs={**seen.inputs, "images": made.id})
-        moved[role] = seen.id
-    return list(added.values()), moved
+    made, features = seen.synthetic.images, seen.synthetic
+    assert isinstance(made, Sample)
+    who = f"{features.who}, {samples} images"
+    made = replace(made, count=samples)
+    return replace(seen, synthetic=replace(features, images=made, count=samples, who=who))
 
 
 def pools_of(run: Finished) -> Pools:
     """The generator's observations, with what stage `compare` divides their differences by."""
-    context = Context(run.compare, run.folders, Path(), Path(), lambda done, total, text: None)
-    settings = run.compare.params["statistics"]
-    panels = read_observations(context)
-    return {
-        metric: [
+    panels = read_observations(run.folders.__getitem__, run.seen)
+    pools = {}
+    for score in run.scores:
+        metric = get(score.metric)
+        if not can_be_resampled(metric):
+            continue
+        table = pd.read_csv(run.folders[score] / SCORES)
+        shown = metric.shown(set(table["metric"]), span(score))
+        pools[score.metric] = [
             sighting
-            for (_, seed), panel in panels.items()
-            for sighting in _sightings(panel, panel, run.scores, seed, metric, settings)
+            for panel in panels.values()
+            for sighting in paired_sightings(panel, panel, table, metric, shown)
         ]
-        for metric in TESTS
-    }
+    return pools
 
 
 def check(
@@ -260,12 +262,12 @@ def check(
 ) -> dict[str, Any]:
     """Rates for one suite and what they were computed from. settings: draws, permutations, seed."""
     run = finished_run(suite, store, generator, samples, quiet=quiet)
-    params, pools = run.compare.params, pools_of(run)
+    pools, seeds = pools_of(run), list(dict.fromkeys(s.seed for s in run.seen))
     started, worked = time.monotonic(), time.process_time()
     with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bars:
         task = bars.add_task(f"{suite.name}, draws", total=settings["draws"])
         rates = rejection_rates(pools, **settings, progress=lambda: bars.advance(task))
-    pool, scale = pools[FRECHET], scale_name(run.scores, params["statistics"])
+    pool = next(iter(pools.values()))
     first, _ = split(pool, np.random.default_rng(0))[pool[0].group]
     return {
         "suite": suite.name,
@@ -275,11 +277,11 @@ def check(
         "images": sum(map(len, pool[0].a)),
         "images_per_half": len(first),
         "reference_images": len(pool[0].real[0]),
-        "observations": len(pool) // len(params["seeds"]),
-        "extractors": params["extractors"],
-        "resolutions": params["resolutions"],
-        "training_seeds": params["seeds"],
-        "scale": scale,
+        "observations": len(pool) // len(seeds),
+        "extractors": list(dict.fromkeys(s.extractor for s in run.seen)),
+        "resolutions": list(run.seen[0].synthetic.resolutions),
+        "training_seeds": seeds,
+        "scale": run.scores[0].normalisation,
         "seconds": round(time.monotonic() - started, 1),
         "cpu_seconds": round(time.process_time() - worked, 1),
         "rates": [rate.document() for rate in rates],

@@ -30,7 +30,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from paper_size_stage import jobs
+from paper_size_chunks import flags_of, mark, marked
+from paper_size_report import page_size
+from paper_size_stage import jobs, needs_of
+
+from umbench.suite.cost import stage_costs
+from umbench.suite.loader import load_suites
+from umbench.suite.plan import build_plan
 
 if TYPE_CHECKING:
     from umbench.pipeline import Plan
@@ -109,7 +115,7 @@ def alone() -> dict[str, str]:
 def prepared(folder: Path, stage: str, size: int, count: int) -> None:
     """Make what a stage needs, unless a row before has."""
     place = folder / f"{size}-{count}"
-    needs = set(jobs(size, count)[stage].inputs.values()) - {"data", "split"}
+    needs = needs_of(jobs(place, size, count), stage)
     if not all((place / name).exists() for name in ("data.there", *(f"{n}.there" for n in needs))):
         subprocess.run(child(folder, stage, size, count, "--prepare"), check=True, env=alone())
 
@@ -154,16 +160,12 @@ def train(count: int) -> float:
 @functools.cache
 def costs() -> dict[str, Any]:
     """The cost of the paper's stages on 4 GPUs, by id."""
-    from umbench.suite.cost import stage_costs
-
     return {cost.id: cost for cost in stage_costs(suite(), plan(), 4)}
 
 
 @functools.cache
 def suite() -> Suite:
     """The paper's suite on phantoms: 3285 of 1024 px."""
-    from umbench.suite.loader import load_suites
-
     (found,) = load_suites("paper-phantom")
     return found
 
@@ -171,15 +173,13 @@ def suite() -> Suite:
 @functools.cache
 def plan() -> Plan:
     """All stages of the suite."""
-    from umbench.suite.plan import build_plan
-
     return build_plan(suite())
 
 
 def devices(folder: Path) -> Rows:
     """Each kind of training, drawing and scoring on a card of the paper."""
-    for kind in ("train", "segment", "sample", "extractor", "features"):
-        found = [cost for cost in costs().values() if cost.kind == kind]
+    for kind in ("Train", "Segment", "Sample", "TaskNetwork", "Extract"):
+        found = [cost for cost in costs().values() if cost.stage == kind]
         most = max(found, key=lambda cost: cost.device)
         yield Result(
             f"device memory: {kind}",
@@ -204,9 +204,9 @@ def disk(folder: Path) -> Rows:
 def shares(folder: Path) -> Rows:
     """Every GPU of four has rows of its own of every batch of the paper's preset."""
     from umbench_baselines.segmenter import PRESETS as SEGMENTERS
-    from umbench_baselines.stylegan import preset as stylegan
+    from umbench_baselines.stylegan.presets import preset as stylegan
     from umbench_baselines.training import share
-    from umbench_baselines.translation import preset as translation
+    from umbench_baselines.translation.presets import preset as translation
     from umbench_metrics.extractors.task import PRESETS as TASKS
 
     config = stylegan("paper", size=SIZE, channels=1, count=TRAIN)
@@ -268,45 +268,7 @@ def checkpoints(folder: Path) -> Rows:
 
 def report(folder: Path) -> Rows:
     """A page with the paper's 13 rows of pictures of 1024 px, noise, which is the worst case."""
-    import pandas as pd
-
-    from umbench.leaderboard.pictures import Samples
-    from umbench.leaderboard.report import write_report
-    from umbench.leaderboard.tables import summarise
-
-    random = np.random.default_rng(0)
-    images = random.random((6, SIZE, SIZE), dtype=np.float32)
-    samples = Samples.of(images, random.integers(3, size=images.shape), 255 * images)
-    kinds = {f"row {k}": "generator" for k in range(12)}
-    names = ("mm-fid-anchored", "mm-fid-minmax", "mm-std", "mm-std-relative", "frechet-distance")
-    scores = pd.DataFrame(
-        {
-            "method": method, "seed": 0, "metric": metric, "extractor": f"e{view // 4}",
-            "resolution": 128 * 2 ** (view % 4), "value": random.random(), "low": 0.0, "high": 1.0,
-            "n_real": 785, "n_synthetic": 785,
-        }
-        for method in kinds for view in range(16) for metric in names
-    )  # fmt: skip
-    tests = pd.DataFrame(
-        {
-            "metric": "mm-fid-anchored", "family": "all pairs", "a": a, "b": b, "n": 16,
-            "difference": -0.4, "p": 0.25, "p_holm": 0.25, "effect": -1.0, "smallest_p": 0.25,
-            "p_resampling": 0.002, "p_resampling_holm": 0.002, "note": "",
-        }
-        for a in kinds for b in kinds if a < b
-    )  # fmt: skip
-    meta = {
-        "suite": "paper", "normalisation": "anchored", "verdict": "resampling", "alpha": 0.05,
-        "reference": "row 0", "extractors": [], "resolutions": [128, 256, 512, 1024], "seeds": [0],
-        "n_real": 785, "n_synthetic": 785, "notes": [], "left_out": [],
-        "metrics": ["mm-fid", "mm-std", "utility"],
-    }  # fmt: skip
-    small = samples.thumbnail()
-    thumbnails = {f"row {k}": (f"pictures/row-{k}.png", small) for k in range(13)}
-    folder.mkdir(exist_ok=True)
-    page = folder / "report.html"
-    write_report(page, summarise(scores, None, tests, kinds, meta), scores, tests, thumbnails, meta)
-    size = page.stat().st_size / 1e6
+    size = page_size(folder, SIZE) / 1e6
     yield Result("report.html", f"{size:.2f} MB", "under 10 MB", size < 10)
 
 
@@ -344,42 +306,6 @@ def resumed(stage: str, count: int) -> Callable[[Path], Rows]:
     return run
 
 
-def flags_of(scratch: Path) -> bytes:
-    """One byte per chunk of what a stage makes: 1 where it is there."""
-    found = sorted(scratch.glob("*.done"))
-    return found[0].read_bytes() if found else b""
-
-
-def mark(scratch: Path, chunks: list[int]) -> list[tuple[str, int, bytes]]:
-    """Change the first byte of the first row of chunks: array, row, and what it is now."""
-    from umbench.data.rows import map_arrays
-
-    path = sorted(scratch.glob("*.safetensors"))[0]
-    name, array = next((n, a) for n, a in map_arrays(path).items() if not n.startswith("rows/"))
-    per_chunk = -(-len(array) // len(flags_of(scratch)))
-    out = []
-    for chunk in chunks:
-        offset = array.offset + chunk * per_chunk * array[0].nbytes
-        with path.open("r+b") as file:
-            file.seek(offset)
-            byte = bytes([file.read(1)[0] ^ 1])
-            file.seek(offset)
-            file.write(byte)
-        out.append((name, chunk * per_chunk, byte))
-    return out
-
-
-def marked(output: Path, name: str, row: int) -> bytes:
-    """The first byte of a row of a finished array."""
-    from umbench.data.rows import map_arrays
-
-    for path in sorted(output.glob("*.safetensors")):
-        arrays = map_arrays(path)
-        if name in arrays:
-            return arrays[name][row].tobytes()[:1]
-    return b""
-
-
 def once(folder: Path) -> Rows:
     """Stages of all kinds that read a set, each asked how many pictures it decoded."""
     command = child(folder, "all", 64, 10, "--decoded")
@@ -397,11 +323,12 @@ def once(folder: Path) -> Rows:
 
 def precisions(folder: Path) -> Rows:
     """What every trained network of the paper's plan is asked to compute with."""
-    stages = [stage for stage in plan().stages if stage.kind in ("train", "segment", "extractor")]
+    from umbench.stages.values import Segment, TaskNetwork, Train
+
     kinds = {
-        (stage.kind, stage.params["precision"])
-        for stage in stages
-        if not stage.params.get("untrained")
+        (type(stage).__name__, stage.precision)
+        for stage in plan().stages
+        if isinstance(stage, (Train, Segment, TaskNetwork)) and not stage.budget.untrained
     }
     yield Result(
         "mixed precision",
@@ -413,9 +340,9 @@ def precisions(folder: Path) -> Rows:
 
 def unet(folder: Path) -> Rows:
     """The paper's U-Net: a step on one image for real beside its model, and the whole batch."""
+    from umbench_baselines.costs import Place
     from umbench_baselines.segmenter import PRESETS
-
-    from umbench.suite.cost.networks import Place, segmenter
+    from umbench_baselines.segmenter_cost import training
 
     command = child(folder, "u-net", SIZE // 2, 1, "--true")
     done = subprocess.run(command, check=True, env=alone(), capture_output=True, text=True)
@@ -429,7 +356,7 @@ def unet(folder: Path) -> Rows:
     )
     config, gpus = PRESETS["paper"], 4
     place = Place(gpus, "bf16")
-    cost = segmenter(config, 3, SIZE, 0, place)
+    cost = training(config, 3, SIZE, 0, place)
     gib = (cost.stays + cost.alive) / 2**30
     yield Result(
         f"U-Net, batch {config.batch}, on each of {gpus} GPUs",

@@ -9,105 +9,114 @@ converted, kept and written is what the paper's networks read, convert, keep and
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from umbench_baselines import entries
+from umbench_baselines.contracts import Budget, Perceptual
+from umbench_baselines.datasetgan.part import PixelClassifierPart
+from umbench_baselines.guidance import superpixels
+from umbench_baselines.stylegan.config import StyleGANConfig
+from umbench_baselines.stylegan.part import StyleGANPart
+from umbench_baselines.translation.part import TranslationPart
+from umbench_metrics.extractors import source as extractor_source
 
 from umbench.data.annotated_set import Encoding, SetInfo, content_fingerprint, write_pictures
 from umbench.data.rows import write_arrays
 from umbench.data.set_info import write_info
 from umbench.engine.memory import PeakMemory
 from umbench.pipeline import Context, Stage
-from umbench.stages import KINDS
+from umbench.stages import values
 from umbench.stages.artifacts import PIXELS, save_table, save_tables
-
-if TYPE_CHECKING:
-    from umbench_baselines.stylegan import StyleGANConfig
 
 CLASSES = {0: "background", 1: "lung", 2: "lesion"}
 TRAIN, HELD_OUT = 0.8, 0.1
 """Shares of the images that are train, and that are validation; half of train is labelled."""
-SMALLEST = 1e-6
-"""Of a preset's steps: one, or as few as a training can have."""
+SMALLEST = Budget(scale=1e-6)
+"""One step, or as few as a training can have."""
+MADE_UP = values.Phantom(subjects=1, size=1, seed=0, montages=1)
+"""Stands for the set that `make_data` makes."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """A stage: its kind, parameters, and the jobs (or made-up data) that its inputs are."""
+def jobs(folder: Path, size: int, count: int) -> dict[str, Stage]:
+    """All stages that are measured, by name, after the made-up data and split."""
+    split = values.Split(MADE_UP, None, None, 0)
+    real = values.Real(MADE_UP, split)
+    png = folder / "png"
+    cells = values.Superpixels(MADE_UP, "slic", 512, 10.0, superpixels.source("slic"))
+    guidance = values.Guidance(MADE_UP, cells, 50)
+    segmenter = values.Segment(real, SMALLEST, 0, "no")
 
-    kind: str
-    params: dict[str, Any] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
+    def train(part: Any, budget: Budget = SMALLEST, **takes: Any) -> values.Train:
+        seen = guidance if part.guidance else None
+        said = {"needs": (), "segmenter": None, **takes}
+        return values.Train(part, real, seen, budget=budget, seed=0, precision="no", **said)
 
+    def sample(name: str, *networks: values.Train) -> values.Sample:
+        generator = entries.get(name)
+        return values.Sample(
+            name, entries.source(name), "drawn", generator.Options(), networks, real, None, count, 0
+        )
 
-def _training(
-    part: str, *, untrained: bool = False, needs: tuple[str, ...] = (), **options: Any
-) -> Job:
-    inputs = {"data": "data", "split": "split"} | {need: need for need in needs}
-    if "guidance" in part:
-        inputs["guidance"] = "guidance"
-    params = {
-        "part": part, "preset": "quick", "scale": SMALLEST, "precision": "no", "seed": 0,
-        "untrained": untrained, "t": 50, "options": options, "perceptual": None,
-    }  # fmt: skip
-    return Job("train", params, inputs)
-
-
-def jobs(size: int, count: int) -> dict[str, Job]:
-    """All stages that are measured, by name."""
-    few = {"preset": "quick", "scale": SMALLEST, "precision": "no", "seed": 0}
-    both = {"data": "data", "split": "split"}
-    drawn = {"name": "drawn", "count": count, "seed": 0, "psi": 0.7, "options": {}}
-    features = {"resolutions": [min(size, 128)], "count": None, "reference": False, "split": None}
+    untrained = replace(SMALLEST, untrained=True)
+    g1_images = train(StyleGANPart("images", max_size=size), untrained)
+    g1_guidance = train(StyleGANPart("guidance"), untrained)
+    g2_guidance = train(TranslationPart("guidance", perceptual=Perceptual()))
+    classifier = train(
+        PixelClassifierPart(StyleGANPart("images", max_size=size), annotated=16),
+        needs=(g1_images,), segmenter=segmenter,
+    )  # fmt: skip
+    told_apart = (
+        *(values.ImageSource(name, (MADE_UP,)) for name in "ab"), values.ImageSource("degraded", ())
+    )  # fmt: skip
     return {
-        "folder": Job("folder"),
-        "phantom": Job("phantom", {"subjects": count, "size": size, "seed": 0, "montages": 1}),
-        "superpixels": Job(
-            "superpixels",
-            {"algorithm": "slic", "count": 512, "compactness": 10.0},
-            {"data": "data"},
-        ),
-        "guidance": Job("guidance", {"t": 50}, {"data": "data", "superpixels": "superpixels"}),
-        "g2-masks": _training("g2-masks", perceptual="none"),
-        "g2-guidance": _training("g2-guidance", perceptual="none"),
-        "g1-masks": _training("g1-masks", max_size=size),
-        "g1-guidance": _training("g1-guidance", untrained=True),
-        "g1-images": _training("g1-images", untrained=True, max_size=size),
-        "segmenter": Job("segment", {**few, "pairs": None, "count": None}, both),
-        "pixel-classifier": _training(
-            "pixel-classifier", needs=("g1-images", "segmenter"), annotated=16
-        ),
-        "sample": Job(
-            "sample", {**drawn, "entry": "v2um2i", "t": 50},
-            both | {"g1-guidance": "g1-guidance", "g2-guidance": "g2-guidance"},
-        ),
-        "annotate": Job(
-            "sample", {**drawn, "entry": "datasetgan", "t": 0},
-            both | {"g1-images": "g1-images", "pixel-classifier": "pixel-classifier"},
-        ),
-        "source": Job(
-            "extractor", {**few, "task": "source", "sources": ["a", "b", "degraded"], "fold": 0},
-            both | {"samples a|": "data", "samples b|": "data"},
-        ),
-        "features": Job(
-            "features", {**features, "extractor": "efficientnet-lite0", "input": None},
-            {"images": "data", "split": "split"},
+        "data": MADE_UP,
+        "split": split,
+        "folder": values.Folder(content_fingerprint(png) if png.exists() else "", str(png)),
+        "phantom": values.Phantom(subjects=count, size=size, seed=0, montages=1),
+        "superpixels": cells,
+        "guidance": guidance,
+        "g2-masks": train(TranslationPart("masks")),
+        "g2-guidance": g2_guidance,
+        "g1-masks": train(StyleGANPart("masks", max_size=size)),
+        "g1-guidance": g1_guidance,
+        "g1-images": g1_images,
+        "segmenter": segmenter,
+        "pixel-classifier": classifier,
+        "sample": sample("v2um2i", g1_guidance, g2_guidance),
+        "annotate": sample("datasetgan", g1_images, classifier),
+        "source": values.TaskNetwork("source", real, SMALLEST, 0, "no", told_apart, fold=0),
+        "features": values.Extract(
+            "efficientnet-lite0", None, extractor_source("efficientnet-lite0"), MADE_UP, (),
+            (min(size, 128),), None, None, who="drawn",
         ),
     }  # fmt: skip
+
+
+GIVEN = ("data", "split")
+
+
+def needs_of(everything: dict[str, Stage], name: str) -> list[str]:
+    """Names of the stages that one takes in, but those that are made up."""
+    names = {stage: known for known, stage in everything.items()}
+    found = [names[stage] for stage in everything[name].inputs.values()]
+    return [need for need in dict.fromkeys(found) if need not in GIVEN]
 
 
 def narrow() -> None:
     """Make the preset `quick` of every network so narrow that it weighs nothing."""
-    from umbench_baselines import segmenter, stylegan
-    from umbench_baselines.datasetgan import PRESETS, PixelClassifierConfig
+    from umbench_baselines import segmenter
+    from umbench_baselines.datasetgan import config as datasetgan
+    from umbench_baselines.stylegan import part as stylegan
     from umbench_baselines.translation import presets as translation
     from umbench_metrics.extractors import task
 
@@ -120,19 +129,17 @@ def narrow() -> None:
     task.PRESETS["quick"] = partial(
         task.TaskConfig, backbone="compact", width=2, steps=1, batch=4, lr=1e-3
     )
-    PRESETS["quick"] = PixelClassifierConfig(
-        ensemble=2, hidden=(2, 2), steps=2, batch_pixels=64, psi=1.0
+    datasetgan.PRESETS["quick"] = datasetgan.PixelClassifierConfig(
+        ensemble=2, hidden=(2, 2), steps=2, batch_pixels=64
     )
-    stylegan.preset = thin  # type: ignore[assignment]
+    stylegan.preset = thin
 
 
 def thin(
     name: str, *, size: int, channels: int, count: int, target: str = "images",
-    untrained: bool = False, max_size: int | None = None,
+    untrained: bool = False, scale: float = 1.0, max_size: int | None = None,
 ) -> StyleGANConfig:  # fmt: skip
     """A StyleGAN of any preset: one batch of four in every stage."""
-    from umbench_baselines.stylegan import StyleGANConfig
-
     stages = len(StyleGANConfig(size, channels, max_size=max_size or 64).resolutions)
     every = () if untrained else (4,) * stages
     return StyleGANConfig(
@@ -194,25 +201,14 @@ def make_data(folder: Path, size: int, count: int) -> None:
     )  # fmt: skip
 
 
-def context_of(folder: Path, name: str, job: Job) -> Context:
-    """What the stage gets; its inputs lie beside it."""
+def run(folder: Path, name: str, everything: dict[str, Stage]) -> None:
+    """The stage itself, as an engine would call it; its inputs lie beside it."""
+    stage = everything[name]
     output, scratch = folder / name, folder / f"{name}.scratch"
     output.mkdir(exist_ok=True)
     scratch.mkdir(exist_ok=True)
-    params, local = dict(job.params), {}
-    if job.kind == "folder":
-        local = {"path": str(folder / "png")}
-        params = {"fingerprint": content_fingerprint(folder / "png")}
-    stage = Stage(name, job.kind, params, job.inputs, local)
-    inputs = {role: folder / source for role, source in job.inputs.items()}
-    return Context(stage, inputs, output, scratch, lambda done, total, text: None)
-
-
-def run(folder: Path, name: str, job: Job) -> None:
-    """The stage itself, as an engine would call it."""
-    import importlib
-
-    importlib.import_module(KINDS[job.kind].module).run(context_of(folder, name, job))
+    folders = {made: folder / known for known, made in everything.items()}
+    importlib.import_module(stage.RUN).run(Context(stage, folders, output, scratch))
 
 
 def prepare(folder: Path, name: str, size: int, count: int) -> None:
@@ -220,23 +216,21 @@ def prepare(folder: Path, name: str, size: int, count: int) -> None:
     if not (folder / "data.there").exists():
         make_data(folder, size, count)
         (folder / "data.there").touch()
-    everything = jobs(size, count)
-    for need in everything[name].inputs.values():
-        if need in everything and not (folder / f"{need}.there").exists():
+    everything = jobs(folder, size, count)
+    for need in needs_of(everything, name):
+        if not (folder / f"{need}.there").exists():
             prepare(folder, need, size, count)
-            run(folder, need, everything[need])
+            run(folder, need, everything)
             (folder / f"{need}.there").touch()
 
 
 def measure(folder: Path, name: str, size: int, count: int) -> dict[str, float]:
     """Run a stage that is prepared: its peak of private memory in MiB, and seconds."""
-    import importlib
-
-    job = jobs(size, count)[name]
-    importlib.import_module(KINDS[job.kind].module)
+    everything = jobs(folder, size, count)
+    importlib.import_module(everything[name].RUN)
     started = time.monotonic()
     with PeakMemory() as peak:
-        run(folder, name, job)
+        run(folder, name, everything)
     return {"mib": peak.largest, "seconds": time.monotonic() - started}
 
 
@@ -245,11 +239,12 @@ def decoded(folder: Path, size: int, count: int) -> dict[str, int]:
     from PIL import ImageFile
 
     shutil.rmtree(folder)
-    everything = jobs(size, count)
+    names = [name for name in jobs(folder, size, count) if name not in GIVEN]
     found: dict[str, int] = {}
     seen: list[Any] = []
-    for name in everything:
+    for name in names:
         prepare(folder, name, size, count)
+    everything = jobs(folder, size, count)
     load = ImageFile.ImageFile.load
 
     def counted(picture: Any) -> Any:
@@ -258,9 +253,9 @@ def decoded(folder: Path, size: int, count: int) -> dict[str, int]:
         return load(picture)
 
     ImageFile.ImageFile.load = counted  # type: ignore[method-assign]
-    for name, job in everything.items():
+    for name in names:
         seen.clear()
-        run(folder, name, job)
+        run(folder, name, everything)
         found[name] = len(seen)
     return found
 
@@ -268,10 +263,10 @@ def decoded(folder: Path, size: int, count: int) -> dict[str, int]:
 def true_step(size: int) -> dict[str, float]:
     """A step of the paper's U-Net on one image on the CPU: MiB measured, and counted."""
     import torch
+    from umbench_baselines.pretend import shapes_alone, update, work
     from umbench_baselines.segmenter import PRESETS, build_segmenter
 
     from umbench.engine.memory import private_mib
-    from umbench.suite.cost.pretend import shapes_alone, update, work
 
     def step() -> None:
         logits = model(torch.zeros(1, 1, size, size))

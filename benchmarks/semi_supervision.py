@@ -35,8 +35,10 @@ from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
 from umbench_baselines.guidance.superpixels import COMPACTNESS, segment
 from umbench_baselines.guidance.unsupervised_mask import guidance_of
 from umbench_baselines.training import TrainingRun
-from umbench_baselines.translation import Translator, preset, read_pseudo, train_translation
-from umbench_baselines.translation.pseudo import UNTRUSTED
+from umbench_baselines.translation.networks import Translator
+from umbench_baselines.translation.presets import preset
+from umbench_baselines.translation.pseudo import UNTRUSTED, read_pseudo
+from umbench_baselines.translation.train import train_translation
 from umbench_baselines.weights import resolve_perceptual
 
 from umbench.data.phantom import make_phantom_set

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from umbench import __version__
 from umbench.errors import explained
-from umbench.pipeline import Plan
+from umbench.pipeline import Plan, Stage
 from umbench.store import RESULT, replacing
 from umbench.suite.schema import Suite
 from umbench.temporaries import beside
@@ -29,7 +29,7 @@ def prepare(folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
-def fill(folder: Path, suite: Suite, plan: Plan, entries: Mapping[str, Path]) -> None:
+def fill(folder: Path, suite: Suite, plan: Plan, entries: Mapping[Stage, Path]) -> None:
     """Copy the final tables, report and pictures from the store, each file at once.
 
     Only what the entry lists is copied.
@@ -56,14 +56,14 @@ def resolved_yaml(suite: Suite) -> str:
     return buffer.getvalue()
 
 
-def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
+def environment(plan: Plan, entries: Mapping[Stage, Path]) -> str:
     """Versions, machine, and for each stage seconds, device and peak memory, as JSON."""
     from umbench.engine.keys import library_versions
 
     stages = {}
     for stage in plan.stages:
-        if stage.id in entries:
-            result = json.loads((entries[stage.id] / RESULT).read_text())
+        if stage in entries:
+            result = json.loads((entries[stage] / RESULT).read_text())
             names = (
                 "key",
                 "seconds",
@@ -73,7 +73,7 @@ def environment(plan: Plan, entries: Mapping[str, Path]) -> str:
                 "peak_gpu_memory_mib",
                 "measured",
             )
-            stages[stage.id] = {name: result[name] for name in names if name in result}
+            stages[plan.labels[stage]] = {name: result[name] for name in names if name in result}
     facts = {
         "umbench": __version__,
         "python": platform.python_version(),

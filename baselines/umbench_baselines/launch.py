@@ -145,7 +145,7 @@ def _work(
 ) -> None:
     """A worker's life: take its place, do the job, report."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it ends it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ.update({name: str(value) for name, value in where.items()})
     torch.set_num_threads(int(where["OMP_NUM_THREADS"]))
 
@@ -160,12 +160,12 @@ def _work(
             Devices().accelerator.wait_for_everyone()
             distributed.destroy_process_group()
     except Exception as error:
-        connection.send(_Failure(_portable(error), traceback.format_exc()))
+        connection.send(_Failure(portable(error), traceback.format_exc()))
         # Leaving now would make the others fail too, with errors that say less.
-        _end_with_parent()
+        end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Wait for the end of the process that started this one, then end at once."""
     parent = parent_process()
     if parent is not None:
@@ -173,7 +173,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error as it is where it survives pickling, else one with its text."""
     try:
         pickle.loads(pickle.dumps(error))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from umbench_baselines.contracts import LabelMaps, Pictures
+from umbench_baselines.contracts import LabelMaps, Pictures, Trained
 from umbench_baselines.training import Devices, Stateful, TrainingRun, batches, draw_batch, run_loop
 
 
@@ -73,6 +73,17 @@ class Pairs:
 def build_segmenter(classes: int, config: SegmenterConfig) -> nn.Module:
     """An untrained U-Net: (N, 1, H, W) in [0, 1] to logits (N, classes, H, W)."""
     return Segmenter(classes, config)
+
+
+def trained_segmenter(model: nn.Module, preset: str, classes: int) -> Trained:
+    """A segmenter of a preset at rest."""
+    return Trained.of(model, {"preset": preset, "classes": classes})
+
+
+def segmenter_of(trained: Trained) -> nn.Module:
+    """The network that `trained_segmenter` laid to rest, in evaluation mode."""
+    facts = trained.facts
+    return trained.into(build_segmenter(facts["classes"], PRESETS[facts["preset"]]))
 
 
 class Segmenter(nn.Module):

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from umbench_baselines.contracts import Budget
+
 CHECKPOINT, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 
 
@@ -32,13 +34,15 @@ class TrainingRun:
     """Where and how one training runs.
 
     folder: checkpoints (and TensorBoard files where that extra is installed); survives a kill.
-    seed: all randomness follows from it. precision: "no" or "bf16". checkpoint_seconds: least
-    time between checkpoints; more where saving takes over a 20th of the time. preview_steps: steps
-    between sample grids. progress: called as `progress(done, total, text)` after every step.
+    budget: how long and how wide. seed: all randomness follows from it. precision: "no" or "bf16".
+    checkpoint_seconds: least time between checkpoints; more where saving takes over a 20th of the
+    time. preview_steps: steps between sample grids. progress: called as
+    `progress(done, total, text)` after every step.
     """
 
     folder: Path
     seed: int = 0
+    budget: Budget = field(default=Budget())
     precision: str = "no"
     checkpoint_seconds: float = 20.0
     preview_steps: int = 200

@@ -197,9 +197,10 @@ class GramFrechet:
         if self.projected.shape[1] < rows.shape[1]:
             chosen = self.projected[rows]
             chosen = chosen - chosen.mean(axis=1, keepdims=True)
-            return chosen.transpose(0, 2, 1) @ chosen
+            product: np.ndarray = chosen.transpose(0, 2, 1) @ chosen
+            return product
         flat = rows[:, :, None] * len(self.gram) + rows[:, None, :]
-        squared = self.squared_cross.ravel().take(flat)
+        squared: np.ndarray = self.squared_cross.ravel().take(flat)
         columns = squared.mean(axis=1, keepdims=True)
         squared -= columns
         squared -= columns.transpose(0, 2, 1) - columns.mean(axis=2, keepdims=True)

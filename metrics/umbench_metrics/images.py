@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -74,11 +73,3 @@ def resize(images: Tensor, size: int) -> Tensor:
         images, size=(size, size), mode="bilinear", antialias=True, align_corners=False
     )
     return resized.clamp(0, 1)
-
-
-def fingerprint_images(images: Tensor) -> str:
-    """SHA-256 (hex) over shape and values of images (N, 1, H, W), as float32."""
-    values = check_images(images).cpu().contiguous().numpy()
-    digest = hashlib.sha256(str(values.shape).encode())
-    digest.update(values.astype("<f4", copy=False).tobytes())
-    return digest.hexdigest()

@@ -18,12 +18,14 @@ class DiceTable:
     @property
     def empty_truth(self) -> np.ndarray:
         """Images (C,) whose truth lacks the class: Dice is 1 or 0 there, nothing between."""
-        return np.sum(~self.in_truth, axis=0)
+        out: np.ndarray = np.sum(~self.in_truth, axis=0)
+        return out
 
     @property
     def empty_both(self) -> np.ndarray:
         """Images (C,) where truth and prediction lack the class: Dice is 1 there by rule."""
-        return np.sum(~self.in_truth & ~self.in_prediction, axis=0)
+        out: np.ndarray = np.sum(~self.in_truth & ~self.in_prediction, axis=0)
+        return out
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray, classes: int) -> DiceTable:

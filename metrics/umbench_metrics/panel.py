@@ -1,73 +1,144 @@
-"""From raw distances over observations to MM-FID: the normalisations, by name."""
+"""How sets are looked at: views, what is known of their extractors, and the features they give."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-MODES = ("anchored", "minmax", "l2-rows")
+@dataclass(frozen=True)
+class View:
+    """One way to look at a set of images: an extractor at a resolution in pixels.
 
-
-@dataclass(frozen=True, order=True)
-class Observation:
-    """One view of a set of images: an extractor's name and a resolution in pixels."""
+    input: in what form the extractor takes images, where it has a choice; None is its default.
+    """
 
     extractor: str
     resolution: int
+    input: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The extractor's name in tables.
+
+        >>> View("inception-v3", 64, "native").name, View("inception-v3", 64, "fixed").name
+        ('inception-v3-native', 'inception-v3')
+        """
+        return self.extractor if self.input in (None, "fixed") else f"{self.extractor}-{self.input}"
 
     def __str__(self) -> str:
-        return f"{self.extractor}@{self.resolution}"
+        return f"{self.name}@{self.resolution}"
+
+    def __lt__(self, other: View) -> bool:
+        return (self.name, self.resolution) < (other.name, other.resolution)
 
 
-def normalise(
-    table: pd.DataFrame,
-    mode: str,
-    *,
-    floor: str = "real",
-    ceiling: str = "degraded",
-    spanning: Collection[str] | None = None,
-) -> pd.DataFrame:
-    """Scale raw distances; `table` has columns method, observation, value, one row each.
+@dataclass(frozen=True)
+class ExtractorFacts:
+    """What is known of an extractor: one network, or those of several folds or training seeds.
 
-    anchored: per observation 0 = the floor's value, 1 = the ceiling's; adding a method moves no
-    other row. minmax: per observation over the methods `spanning` (all of the table's without),
-    which then lie in [0, 1], the others anywhere (paper, III.C.1); NaN for the others where those
-    do not differ. l2-rows: each method's values over their Euclidean norm, as in the authors'
-    public code, which erases the scale. Rows keep their order and index. ValueError for an
-    unknown mode, a missing anchor or span, or anchors that coincide.
+    fingerprint: over weights and preprocessing; values of different ones are not compared.
+    accuracy (balanced, in [0, 1]), n_held_out, chance, trained_on: of networks that were trained
+    for this. flag: why not to trust it, or "". folds: networks of one cross-fitted extractor.
     """
-    if mode not in MODES:
-        raise ValueError(f"no normalisation {mode!r}; there are {', '.join(MODES)}")
-    values = table["value"].astype(float)
-    if mode == "l2-rows":
-        norms = values.groupby(table["method"]).transform(lambda v: float(np.sqrt((v**2).sum())))
-        return table.assign(value=values / norms.where(norms > 0, 1.0))
-    if mode == "minmax":
-        inside = table["method"].isin(set(table["method"]) if spanning is None else spanning)
-        groups = values.where(inside).groupby(table["observation"])
-        low, high = groups.transform("min"), groups.transform("max")
-        if low.isna().any():
-            where = table.loc[low.isna(), "observation"].iloc[0]
-            raise ValueError(f"{where}: none of the methods that span the scale has a value")
-        scaled = (values - low) / (high - low).where(high > low)
-        return table.assign(value=scaled.mask((high == low) & inside, 0.0))
-    low, high = (_anchor(table, values, name) for name in (floor, ceiling))
-    if (high <= low).any():
-        where = table.loc[high <= low, "observation"].iloc[0]
-        raise ValueError(f"{where}: {ceiling} does not score above {floor}; no scale there")
-    return table.assign(value=(values - low) / (high - low))
+
+    name: str
+    backbone: str
+    dim: int
+    fingerprint: str
+    input: str | None = None
+    accuracy: float | None = None
+    n_held_out: int | None = None
+    chance: float | None = None
+    trained_on: tuple[str, ...] = ()
+    flag: str = ""
+    folds: int = 1
+
+    @classmethod
+    def of(cls, network: Any) -> ExtractorFacts:
+        """Facts of one `umbench_metrics.extractors.Extractor`, which may say more than it must."""
+        return cls(
+            name=network.name,
+            backbone=getattr(network, "backbone", network.name),
+            dim=network.dim,
+            fingerprint=network.fingerprint,
+            input=getattr(network, "input", None),
+            accuracy=getattr(network, "accuracy", None),
+            n_held_out=getattr(network, "n_held_out", None),
+            chance=getattr(network, "chance", None),
+            trained_on=tuple(getattr(network, "trained_on", ())),
+            flag="" if getattr(network, "better_than_chance", True) else "no better than chance",
+        )
+
+    @classmethod
+    def of_folds(cls, networks: Sequence[ExtractorFacts]) -> ExtractorFacts:
+        """Facts of one extractor from those of its networks, one per fold."""
+        return replace(_merged(networks), folds=len(networks))
+
+    @classmethod
+    def of_seeds(cls, found: Sequence[ExtractorFacts]) -> ExtractorFacts:
+        """Facts of one extractor from those at every training seed, equal ones counted once."""
+        return _merged(list({facts.fingerprint: facts for facts in found}.values()))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "trained_on": list(self.trained_on)}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> ExtractorFacts:
+        """What `document` gave; ValueError for keys that it does not have."""
+        unknown = set(document) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"facts of an extractor have no {sorted(unknown)[0]!r}")
+        return cls(**{**document, "trained_on": tuple(document.get("trained_on", ()))})
 
 
-def _anchor(table: pd.DataFrame, values: pd.Series, name: str) -> pd.Series:
-    rows = table["method"] == name
-    anchors = dict(zip(table.loc[rows, "observation"], values[rows], strict=True))
-    missing = set(table["observation"]) - set(anchors)
-    if missing:
-        raise ValueError(f"the anchor {name!r} has no value for {sorted(missing)[0]}")
-    return table["observation"].map(anchors)
+def _merged(found: Sequence[ExtractorFacts]) -> ExtractorFacts:
+    """The first one's facts under all fingerprints; the mean accuracy; no flag is lost."""
+    accuracies = [facts.accuracy for facts in found if facts.accuracy is not None]
+    return replace(
+        found[0],
+        fingerprint=_joined([facts.fingerprint for facts in found]),
+        flag="; ".join(sorted({facts.flag for facts in found} - {""})),
+        accuracy=float(np.mean(accuracies)) if accuracies else None,
+    )
+
+
+def _joined(fingerprints: Sequence[str]) -> str:
+    """One network's own fingerprint, or a hash over those of several."""
+    if len(fingerprints) == 1:
+        return fingerprints[0][:16]
+    return hashlib.sha256("+".join(fingerprints).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """A set through a view.
+
+    folds: one array (n_k, D) per network of a cross-fitted extractor, else one alone. rows: the
+    image numbers (n_k,) behind each. A set that no network was trained on is seen by all of them.
+    """
+
+    view: View
+    folds: tuple[np.ndarray, ...]
+    rows: tuple[np.ndarray, ...]
+    facts: ExtractorFacts
+
+    @property
+    def n(self) -> int:
+        """How many images there are; one that several networks saw counts once."""
+        return len(np.unique(np.concatenate(self.rows)))
+
+    def cut(self, limits: Sequence[int]) -> Features:
+        """The first images of every fold, as many as `limits` says."""
+        folds = zip(self.folds, limits, strict=True)
+        rows = zip(self.rows, limits, strict=True)
+        return replace(
+            self,
+            folds=tuple(fold[:limit] for fold, limit in folds),
+            rows=tuple(numbers[:limit] for numbers, limit in rows),
+        )

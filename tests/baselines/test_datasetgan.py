@@ -6,19 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional
-from umbench_baselines.datasetgan import (
-    PixelClassifier,
-    PixelClassifierConfig,
-    annotate,
-    drawn,
-    keep,
-    preset,
-    train,
-    train_pixel_classifier,
-)
-from umbench_baselines.datasetgan.annotate import _vote, divergence, votes
-from umbench_baselines.datasetgan.classifier import sample_pixels
-from umbench_baselines.stylegan import StyleGAN, StyleGANConfig
+from umbench_baselines.datasetgan import train
+from umbench_baselines.datasetgan.annotate import _vote, annotate, divergence, keep, votes
+from umbench_baselines.datasetgan.classifier import PixelClassifier, sample_pixels
+from umbench_baselines.datasetgan.config import PixelClassifierConfig, preset
+from umbench_baselines.datasetgan.train import train_pixel_classifier
+from umbench_baselines.stylegan.config import StyleGANConfig
+from umbench_baselines.stylegan.networks import StyleGAN
 from umbench_baselines.training import TrainingRun
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,7 +138,7 @@ def test_learns_annotates_and_repeats(gan, tmp_path):
 
 def test_the_most_uncertain_are_left_out():
     config = replace(CONFIG, drop_quantile=0.1)
-    assert [drawn(n, config) for n in (0, 9, 10, 60)] == [0, 10, 12, 67]
+    assert [config.drawn(n) for n in (0, 9, 10, 60)] == [0, 10, 12, 67]
     assert keep(torch.tensor([0.3, 0.1, 0.9, 0.1, 0.2]), 3).tolist() == [1, 3, 4]
 
 
@@ -158,7 +152,7 @@ def test_the_annotator_sees_full_size_images_a_few_at_a_time(gan, tmp_path):
     config = replace(CONFIG, steps=1, annotated=6)
     train_pixel_classifier(gan, annotator, 2, config, TrainingRun(tmp_path, seed=3))
     assert [len(part) for part in seen] == [4, 2]
-    expected = (gan.sample(6, seed=3, psi=config.psi).clamp(-1, 1) + 1) / 2
+    expected = (gan.sample(6, seed=3, psi=gan.config.psi).clamp(-1, 1) + 1) / 2
     assert torch.equal(torch.cat(seen), expected)
 
 
@@ -191,7 +185,7 @@ def test_no_more_activations_are_held_than_fit(gan, monkeypatch):
     for step in range(0, 10 * train.TURN, train.TURN):
         images, features = held.at(step)
         assert sum(f.numel() for f in features) <= 2 * one
-        _, expected = gan.sample_features(1, 0, CONFIG.psi, start=int(images[1]))
+        _, expected = gan.sample_features(1, 0, start=int(images[1]))
         assert torch.equal(features[-1][1:], expected[-1])
         seen |= set(images.tolist())
     assert seen == set(range(5))

@@ -18,6 +18,7 @@ from umbench_baselines.guidance.quality import (
 from umbench_baselines.guidance.superpixels import (
     COMPACTNESS,
     algorithm_names,
+    get,
     needs_segmentation,
     segment,
 )
@@ -53,7 +54,13 @@ def follows_edges(image: np.ndarray, labels: np.ndarray) -> bool:
     return unexplained_variance(image, labels) <= 0.4 * unexplained_variance(image, grid)
 
 
-@pytest.mark.parametrize("name", filter(needs_segmentation, algorithm_names()))
+def untrained() -> list[str]:
+    """Algorithms without a network."""
+    names = filter(needs_segmentation, algorithm_names())
+    return [name for name in names if get(name).part(512) is None]
+
+
+@pytest.mark.parametrize("name", untrained())
 def test_every_registered_algorithm_follows_edges(name: str, large: np.ndarray) -> None:
     for image in large:
         labels = segment(image, name, 512, COMPACTNESS, LAYOUT)

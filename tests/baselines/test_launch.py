@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,11 +18,21 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
+from umbench_baselines.contracts import (
+    Budget,
+    LabelMaps,
+    Part,
+    Pictures,
+    Trained,
+    TrainingData,
+)
+from umbench_baselines.datasetgan import config
+from umbench_baselines.datasetgan.part import PixelClassifierPart
 from umbench_baselines.launch import Progress, device_processes, launch
-from umbench_baselines.parts import Saved, TrainPart, train_part
-from umbench_baselines.segmenter import PRESETS, build_segmenter
+from umbench_baselines.segmenter import PRESETS, build_segmenter, trained_segmenter
+from umbench_baselines.stylegan.part import StyleGANPart
 from umbench_baselines.training import Devices, TrainingRun, share
+from umbench_baselines.translation.part import TranslationPart
 
 
 def silent(done: int, total: int, text: str) -> None:
@@ -57,39 +68,36 @@ def discs(labelled: int) -> TrainingData:
     return TrainingData(Pictures.of(grey), Pictures.of(grey), maps, known, classes=2, t=51)
 
 
-def digest(model: nn.Module) -> str:
+def digest(trained: Trained) -> str:
     found = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        found.update(tensor.contiguous().numpy().tobytes())
+    for tensor in trained.weights.values():
+        found.update(tensor.numpy().tobytes())
     return found.hexdigest()
 
 
-PARTS = {
-    "g2-guidance": TrainPart("g2-guidance", "quick", scale=0.03),
-    "g1-images": TrainPart("g1-images", "quick", scale=0.01),
-    "pixel-classifier": TrainPart(
-        "pixel-classifier", "quick", options={"annotated": 4, "steps": 4}
-    ),
+GAN = StyleGANPart("images")
+PARTS: dict[str, tuple[Part, Budget]] = {
+    "g2-guidance": (TranslationPart("guidance"), Budget(scale=0.03)),
+    "g1-images": (GAN, Budget(scale=0.01)),
+    "pixel-classifier": (PixelClassifierPart(GAN, annotated=4), Budget()),
 }
 
 
-def untrained_segmenter() -> Saved:
+def untrained_segmenter() -> Trained:
     torch.manual_seed(0)
-    model = build_segmenter(2, PRESETS["quick"])
-    return model.state_dict(), {"classes": 2, "preset": "quick"}
+    return trained_segmenter(build_segmenter(2, PRESETS["quick"]), "quick", 2)
 
 
 def train_parts(folder: Path, parts: list[str], labelled: int, progress: Progress) -> None:
     """A job: parts of each kind; every process writes the hashes of its own networks."""
-    needs: dict[str, Saved] = {}
+    config.PRESETS["quick"] = replace(config.PRESETS["quick"], steps=4)
+    needs = {"segmenter": untrained_segmenter()}
     rank = Devices().accelerator.process_index
     for name in parts:
-        if name == "pixel-classifier":
-            needs["segmenter"] = untrained_segmenter()
-        run = TrainingRun(folder / name, seed=3, checkpoint_seconds=0.0, progress=progress)
-        model, facts = train_part(PARTS[name], discs(labelled), run, needs)
-        needs[name] = model.state_dict(), facts
-        (folder / f"{name} {rank}.txt").write_text(digest(model))
+        part, budget = PARTS[name]
+        run = TrainingRun(folder / name, 3, budget, checkpoint_seconds=0.0, progress=progress)
+        needs[name] = part.train(discs(labelled), run, needs)
+        (folder / f"{name} {rank}.txt").write_text(digest(needs[name]))
 
 
 def both(folder: Path, name: str) -> list[str]:
@@ -186,35 +194,34 @@ def test_workers_end_with_a_killed_parent() -> None:
 
 def test_stages_train_in_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from umbench.pipeline import Context, Stage
-    from umbench.stages import phantom, segment, split, train
+    from umbench.stages import values
 
     monkeypatch.setenv("UMBENCH_PROCESSES", "2")
-    inputs: dict[str, Path] = {}
+    folders: dict[Stage, Path] = {}
 
-    def make(role: str, module: ModuleType, **params: object) -> dict[str, int] | None:
-        folder = tmp_path / role
+    def make(stage: Stage) -> dict[str, int] | None:
+        folder = tmp_path / stage.label
         folder.mkdir()
-        stage = Stage(role, role, params)
-        made: dict[str, int] | None = module.run(
-            Context(stage, dict(inputs), folder, tmp_path / f"{role} scratch", silent)
+        run = importlib.import_module(stage.RUN).run
+        made: dict[str, int] | None = run(
+            Context(stage, dict(folders), folder, tmp_path / f"{stage.label} scratch", silent)
         )
-        inputs[role] = folder
+        folders[stage] = folder
         return made
 
-    make("data", phantom, subjects=8, size=64, seed=1, montages=1)
-    make("split", split, splits={"train": 4, "validation": 2, "test": 2}, labelled=4, seed=0)
-    made = make(
-        "segmenter", segment, preset="quick", seed=0, scale=0.02, precision="no", pairs=None,
-        count=4,
-    )  # fmt: skip
-    assert made == {"processes": 2}
-    assert (tmp_path / "segmenter/dice.csv").read_text().count("\n") > 2
-    made = make(
-        "g1", train, part="g1-masks", preset="quick", seed=0, scale=0.01, precision="bf16",
-        untrained=False, t=0, options={}, perceptual=None,
-    )  # fmt: skip
-    assert made == {"processes": 2}
-    assert {path.name for path in (tmp_path / "g1").iterdir()} == {
+    data = values.Phantom(subjects=8, size=64, seed=1, montages=1)
+    split = values.Split(data, values.Shares(train=4, validation=2, test=2), labelled=4, seed=0)
+    real = values.Real(data, split)
+    segment = values.Segment(real, Budget(scale=0.02), seed=0, precision="no")
+    train = values.Train(
+        StyleGANPart("masks"), real, None, (), None, Budget(scale=0.01), seed=0, precision="bf16"
+    )
+    make(data)
+    make(split)
+    assert make(segment) == {"processes": 2}
+    assert (folders[segment] / "dice.csv").read_text().count("\n") > 2
+    assert make(train) == {"processes": 2}
+    assert {path.name for path in folders[train].iterdir()} == {
         "model.json", "model.safetensors",
     }  # fmt: skip
 

@@ -3,20 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from umbench_baselines.stylegan import (
-    StyleGAN,
-    StyleGANConfig,
-    preset,
-    train_stylegan,
-)
 from umbench_baselines.stylegan.augment import augment
-from umbench_baselines.stylegan.networks import Conv, Discriminator, batch_deviation, blur
+from umbench_baselines.stylegan.config import StyleGANConfig
+from umbench_baselines.stylegan.networks import Conv, Discriminator, StyleGAN, batch_deviation, blur
+from umbench_baselines.stylegan.presets import preset
 from umbench_baselines.stylegan.source import STEPS, Reduced, reduced
-from umbench_baselines.stylegan.train import gradient_penalty
-from umbench_baselines.training import TrainingRun, share
+from umbench_baselines.stylegan.train import gradient_penalty, train_stylegan
+from umbench_baselines.training import Devices, TrainingRun, share
 
 TINY = StyleGANConfig(
     size=20,
@@ -199,21 +196,23 @@ def test_translation_shifts_whole_images():
     assert len({int(i) for i in y.flatten(1).argmax(1)}) > 3
 
 
-def test_reduced_copies_are_area_averages():
+def test_reduced_copies_are_area_averages(tmp_path):
     images = blobs(5, 20)
-    small = reduced(images, 8)
+    small = reduced(images, 8, tmp_path / "run", Devices())
     assert isinstance(small, Reduced) and small.values.dtype.itemsize == 2
     assert (len(small), small.channels, small.size) == (5, 1, 8)
     rows = torch.tensor([3, 0, 3])
     expected = functional.interpolate(images.images[rows], 8, mode="area")
     assert len(expected.unique()) > 10
     torch.testing.assert_close(small.batch(rows), expected, atol=1.01 / STEPS, rtol=0)
-    assert reduced(images, 20) is images
-    ends = reduced(Held(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)), 2)
+    assert isinstance(small.values, np.memmap) and not list((tmp_path / "run").iterdir())
+    assert reduced(images, 20, tmp_path, Devices()) is images
+    held = Held(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4))
+    ends = reduced(held, 2, tmp_path, Devices())
     assert ends.batch(torch.arange(2))[:, 0, 0, 0].tolist() == [-1, 1]
 
 
-def test_copies_are_made_chunk_by_chunk(monkeypatch):
+def test_copies_are_made_chunk_by_chunk(monkeypatch, tmp_path):
     asked = []
 
     class Watched(Held):
@@ -222,9 +221,9 @@ def test_copies_are_made_chunk_by_chunk(monkeypatch):
             return super().batch(rows)
 
     images = blobs(5, 20)
-    whole = reduced(images, 8)
+    whole = reduced(images, 8, tmp_path, Devices())
     monkeypatch.setattr("umbench_baselines.stylegan.source.CHUNK_VALUES", 2 * 20**2)
-    chunked = reduced(Watched(images.images), 8)
+    chunked = reduced(Watched(images.images), 8, tmp_path, Devices())
     assert asked == [[0, 1], [2, 3], [4]]
     assert (chunked.values == whole.values).all()
 

@@ -12,21 +12,17 @@ from torch import Tensor
 from torch.nn import functional
 from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData, one_hot
 from umbench_baselines.training import TrainingRun
-from umbench_baselines.translation import (
-    TranslationConfig,
-    Translator,
-    preset,
-    read_pseudo,
-    train_translation,
-)
+from umbench_baselines.translation.config import TranslationConfig
 from umbench_baselines.translation.losses import mask_discriminator_loss, mask_loss
 from umbench_baselines.translation.networks import (
     ImageDiscriminator,
     MaskDiscriminator,
+    Translator,
     hardened,
 )
-from umbench_baselines.translation.pseudo import COUNTS, LABELS, UNTRUSTED
-from umbench_baselines.translation.train import _Training
+from umbench_baselines.translation.presets import preset
+from umbench_baselines.translation.pseudo import COUNTS, LABELS, UNTRUSTED, read_pseudo
+from umbench_baselines.translation.train import _Training, train_translation
 from umbench_baselines.weights import resolve_perceptual
 
 CONFIG = TranslationConfig(

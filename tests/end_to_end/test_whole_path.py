@@ -137,21 +137,22 @@ def test_two_runs_at_once_on_one_store_end_right(
 def test_results_name_their_stage(finished: Path) -> None:
     for path in (finished / "store").rglob("result.json"):
         facts = json.loads(path.read_text())
-        assert {"kind", "params", "inputs", "seconds"} <= set(facts), path
+        named = {"id", "stage", "params", "inputs", "sources", "code", "libraries", "seconds"}
+        assert named <= set(facts), path
 
 
 def test_a_flipped_byte_in_any_entry_is_found_and_mended(
     suite: Path, finished: Path, tmp_path: Path
 ) -> None:
-    """One entry of each kind, all at once, down from the board, whose own table is wrong too.
+    """One entry or more of each class of stage, all at once, down from the board's own table.
 
     Each is an input of another that is broken, so all are read; whatever was not noticed would
     reach a table, the board's at once.
     """
     shutil.copytree(finished / "store", tmp_path / "store")
     entries = facts_of(tmp_path / "store")
-    chosen = one_of_each_kind(entries)
-    assert {entries[key]["kind"] for key in chosen} == {e["kind"] for e in entries.values()}
+    chosen = one_of_each_class(entries)
+    assert {entries[key]["stage"] for key in chosen} == {e["stage"] for e in entries.values()}
     flipped = {key: flip(tmp_path / "store/entries" / key) for key in chosen}
     result = umbench(command(suite, tmp_path), tmp_path)
     assert result.returncode == 0, result.stderr
@@ -172,14 +173,21 @@ def facts_of(store: Path) -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text()) for path in paths}
 
 
-def one_of_each_kind(entries: dict[str, dict[str, Any]]) -> list[str]:
-    """Keys of the board, and of one entry of each other kind among the inputs of those chosen."""
-    chosen = [key for key, facts in entries.items() if facts["kind"] == "board"]
-    for key in chosen:
+def one_of_each_class(entries: dict[str, dict[str, Any]]) -> list[str]:
+    """Keys of the board, and of all on a way down from it to one entry of each class."""
+    (board,) = [key for key, facts in entries.items() if facts["stage"].endswith(".Board")]
+    above: dict[str, str] = {board: board}
+    for key in (queue := [board]):
         for _, input in sorted(entries[key]["inputs"].items()):
-            if entries[input]["kind"] not in {entries[k]["kind"] for k in chosen}:
-                chosen.append(input)
-    return chosen
+            if input not in above:
+                above[input] = key
+                queue.append(input)
+    chosen = {board}
+    for key in {entries[key]["stage"]: key for key in reversed(queue)}.values():
+        while key not in chosen:
+            chosen.add(key)
+            key = above[key]
+    return sorted(chosen)
 
 
 def flip(entry: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from umbench_metrics import extractors
+from umbench_metrics import extractors, plugins
 from umbench_metrics.extractors import efficientnet_lite0, inception_v3
 from umbench_metrics.extractors.task import TaskConfig, TaskNetwork
 from umbench_metrics.features import extract
@@ -95,15 +95,22 @@ def test_plug_ins_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
             return images.mean(dim=(2, 3))
 
     class Point:
-        name = "means"
+        name, module, value = "means", "theirs.means", "theirs.means:Means"
 
         def load(self) -> type[Means]:
             return Means
 
-    monkeypatch.setattr(extractors, "entry_points", lambda group: [Point()])
+    points = [Point()]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     assert "means" in extractors.names()
+    assert extractors.source("means") == "theirs.means"
+    assert extractors.source("sex") == "umbench_metrics.extractors.task"
     features = extract(extractors.load("means"), torch.ones(2, 1, 8, 8), 4)
     np.testing.assert_allclose(features, [[1.0], [1.0]])
+    for taken in ("sex", "inception-v3"):  # a trained one's name is taken as well
+        points[0].name = taken
+        with pytest.raises(ValueError, match=f"'{taken}' is both umbench_metrics"):
+            extractors.names()
 
 
 def test_folded_grey_equals_three_channels() -> None:

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 from umbench_metrics.degrade import Degraded, degrade
-from umbench_metrics.images import Joined, check_images, fingerprint_images, resize
+from umbench_metrics.images import Joined, check_images, resize
+from umbench_metrics.mm_std import feature_std
 from umbench_metrics.overlap import dice
-from umbench_metrics.panel import Observation, normalise
-from umbench_metrics.variety import feature_std
+from umbench_metrics.scales import normalise
 
 
 def test_dice_equals_monai() -> None:
@@ -106,11 +106,6 @@ def test_normalise_errors() -> None:
     assert (normalise(flat, "minmax")["value"] == 0).all()
 
 
-def test_observations_sort_and_print() -> None:
-    panel = [Observation("sex", 256), Observation("age", 512), Observation("sex", 128)]
-    assert [str(o) for o in sorted(panel)] == ["age@512", "sex@128", "sex@256"]
-
-
 def test_feature_std() -> None:
     x = np.random.default_rng(0).normal(size=(9, 5))
     assert feature_std(x) == pytest.approx(np.sqrt(np.diag(np.cov(x.T))).mean(), rel=1e-12)
@@ -127,14 +122,6 @@ def test_resize() -> None:
     board = (torch.arange(32)[:, None] + torch.arange(32)[None]).remainder(2).float()[None, None]
     assert resize(board, 8)[..., 1:-1, 1:-1].sub(0.5).abs().max() < 0.02
     assert resize(torch.ones(1, 1, 4, 6), 9).eq(1).all()
-
-
-def test_fingerprint() -> None:
-    images = torch.rand(2, 1, 4, 4, dtype=torch.float64)
-    print_ = fingerprint_images(images)
-    assert print_ == fingerprint_images(images.float())
-    assert print_ != fingerprint_images(images.reshape(4, 1, 4, 2))
-    assert print_ != fingerprint_images(images.flip(0))
 
 
 def test_check_images_takes_none_at_all() -> None:

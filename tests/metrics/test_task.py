@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from umbench_baselines.training import TrainingRun
+from umbench_metrics.extractors.age import age_group
 from umbench_metrics.extractors.task import (
     PRESETS,
     TaskConfig,
     TaskNetwork,
-    age_group,
     augment,
     balanced_accuracy,
     balanced_rows,

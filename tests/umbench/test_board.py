@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from umbench_baselines.contracts import switches
+from umbench_metrics.panel import ExtractorFacts
 
 from umbench.data.annotated_set import AnnotatedSet, write_set
 from umbench.data.phantom import make_phantom_set
 from umbench.data.rows import write_arrays
+from umbench.leaderboard.provenance import Provenance
 from umbench.pipeline import Context, Plan, Stage
-from umbench.stages import board, compare, scores, split
-from umbench.stages.artifacts import SET, save_arrays, save_json
+from umbench.stages.artifacts import FACTS, SET, save_arrays, save_json
+from umbench.stages.values import (
+    Board,
+    Compare,
+    Control,
+    Extract,
+    Phantom,
+    Sample,
+    Score,
+    Segment,
+    Split,
+    Superpixels,
+    Train,
+    Utility,
+)
 from umbench.suite.loader import load_suites
 from umbench.suite.plan import build_plan
 
@@ -45,36 +63,35 @@ def kept(folder: Path, data: AnnotatedSet, **more: np.ndarray) -> None:
     write_arrays(folder / "pixels.safetensors", {"images": data.images, **masks, **more})
 
 
-def planted(stage: Stage, folder: Path, data: AnnotatedSet) -> None:
+def planted(stage: Stage, label: str, folder: Path, data: AnnotatedSet) -> None:
     """What a stage of this kind leaves, without its work."""
-    rng = np.random.default_rng([*stage.id.encode()])
+    rng = np.random.default_rng([*label.encode()])
     folder.mkdir()
-    if stage.kind == "phantom":
+    if isinstance(stage, Phantom):
         kept(folder, data)
-    elif stage.kind in ("sample", "control"):
+    elif isinstance(stage, (Sample, Control)):
         made = data.take(np.arange(6))
-        bare = stage.params.get("options") == {"heads": "image"}
+        bare = isinstance(stage, Sample) and stage.name == "alone"
         kept(folder, replace(made, masks=None) if bare else made, conditions=made.images)
-    elif stage.kind == "train":
-        trained = {"perceptual": stage.params["perceptual"]["name"]}
-        if not stage.params["options"]:
+    elif isinstance(stage, Train):
+        trained: dict[str, Any] = {"perceptual": "planted"}
+        if not switches(stage.part):
             trained["trusted_share"] = {"0": 0.9, "1": 0.7, "2": 0.0, "all": 0.81}
             trained["trusted_right"] = {"all": 0.95}
         save_json(folder / "model.json", trained)
-    elif stage.kind == "superpixels":
+    elif isinstance(stage, Superpixels):
         measured = {"superpixels_asked": 2048.0, "superpixels_per_image": 1800.0}
         save_json(folder / "result.json", {"measured": measured})
-    elif stage.kind == "features":
-        name = "reference" if stage.params["reference"] else stage.id.split()[1]
+    elif isinstance(stage, Extract):
+        name = stage.who.split()[0]
         away = FARTHER.get(name, 0.0)
-        if stage.params["extractor"] == "age":  # here damage is not seen
+        if stage.extractor == "age":  # here damage is not seen
             away = {"real": 1.0, "degraded": 0.5}.get(name, away)
         values = rng.normal(size=(6, 5)) * 0.1 + away
         save_arrays(folder, **{"32/0": values.astype(np.float32), "rows/0": np.arange(6)})
-        network = {"name": "planted", "backbone": "compact", "dim": 5, "fingerprint": "f" * 64,
-                   "accuracy": None, "flag": ""}  # fmt: skip
-        save_json(folder / "extractor.json", [network])
-    elif stage.kind == "segment":
+        facts = ExtractorFacts("planted", "compact", 5, "f" * 64)
+        save_json(folder / FACTS, [facts.document()])
+    elif isinstance(stage, Segment):
         rows = [(f"{k}.png", f"s{k}", "lung", rng.random(), "") for k in range(6)]
         columns = ["image", "subject", "region", "value", "empty"]
         pd.DataFrame(rows, columns=columns).to_csv(folder / "dice.csv", index=False)
@@ -87,18 +104,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "suite.yaml").write_text(SUITE)
     (suite,) = load_suites(str(root / "suite.yaml"))
     plan: Plan = build_plan(suite)
-    folders = {stage.id: root / f"{k}" for k, stage in enumerate(plan.stages)}
+    folders = {stage: root / f"{k}" for k, stage in enumerate(plan.stages)}
     data = make_phantom_set(20, 32, seed=0)
-    real = {"split": split, "scores": scores, "compare": compare, "board": board}
     for stage in plan.stages:
-        if stage.kind not in real:
-            planted(stage, folders[stage.id], data)
+        if not isinstance(stage, (Split, Score, Compare, Utility, Board)):
+            planted(stage, plan.labels[stage], folders[stage], data)
             continue
-        folders[stage.id].mkdir()
-        inputs = {role: folders[id] for role, id in stage.inputs.items()}
-        output = folders[stage.id]
-        real[stage.kind].run(Context(stage, inputs, output, output, lambda *_: None))
-    return folders["board"]
+        folders[stage].mkdir()
+        inputs = {input: folders[input] for input in stage.inputs.values()}
+        module = importlib.import_module(stage.RUN)
+        module.run(Context(stage, inputs, folders[stage], folders[stage]))
+    return folders[plan.final]
 
 
 def test_rows_are_generators_controls_and_arms_of_real_pairs(run: Path) -> None:
@@ -115,16 +131,17 @@ def test_rows_are_generators_controls_and_arms_of_real_pairs(run: Path) -> None:
 
 
 def test_notes_say_what_the_numbers_depend_on(run: Path) -> None:
-    meta = json.loads((run / "leaderboard.json").read_text())["meta"]
-    assert [item["what"] for item in meta["left_out"]] == ["utility of alone", "age@32"]
-    notes = "\n".join(meta["notes"])
+    document = json.loads((run / "leaderboard.json").read_text())["provenance"]
+    provenance = Provenance.read(document)
+    assert [item.what for item in provenance.left_out] == ["utility of alone", "age@32"]
+    notes = "\n".join(provenance.notes)
     assert "MM-FID against um2i, Holm-adjusted: strict +" in notes
     assert "strict: um2i, supervision = supervised." in notes
     assert (
         "um2i: trusted share of unlabelled pixels 0.81, right 0.95; next to none of lesion" in notes
     )
     assert "128" not in notes and "512 superpixels per tile (2048 per image asked, 1800" in notes
-    assert meta["extractors"][0]["name"] == "sex"
+    assert provenance.extractors[0].name == "sex"
     assert "age@32: degraded scores" in (run / "leaderboard.md").read_text()
 
 

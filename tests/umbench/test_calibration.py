@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
+from umbench_metrics.panel import ExtractorFacts
 
 from umbench.engine.keys import stage_keys
 from umbench.pipeline import Context, Plan, Stage
-from umbench.stages import KINDS, scores
-from umbench.stages.artifacts import save_arrays, save_json
-from umbench.stages.scores import FRECHET, VARIETY
+from umbench.stages import scores
+from umbench.stages.artifacts import FACTS, save_arrays, save_json
+from umbench.stages.values import Board, Extract, Score
 from umbench.statistics.resampling import Sighting
 from umbench.store import Store
 from umbench.suite.loader import load_suites
@@ -68,7 +70,7 @@ def pool(seed: int, group: int = 0) -> list[Sighting]:
 
 def test_resampling_holds_its_level_where_wilcoxon_does_not(calibration: Any) -> None:
     draws = 40
-    pools = {FRECHET: pool(1), VARIETY: pool(1)}
+    pools = {"mm-fid": pool(1), "mm-std": pool(1)}
     rates = calibration.rejection_rates(pools, draws=draws, permutations=39, seed=0)
     found = {(rate.metric, rate.test): rate for rate in rates}
     most = binom.ppf(0.999, draws, calibration.LEVEL)
@@ -79,7 +81,7 @@ def test_resampling_holds_its_level_where_wilcoxon_does_not(calibration: Any) ->
     assert again == calibration.rejection_rates(pools, draws=2, permutations=19, seed=0)
 
 
-@pytest.mark.parametrize("metric", [FRECHET, VARIETY])
+@pytest.mark.parametrize("metric", ["mm-fid", "mm-std"])
 def test_finds_a_planted_difference(calibration: Any, metric: str) -> None:
     first = np.concatenate([np.arange(N)[0::4], np.arange(N)[1::4]])[:20]
     second = np.concatenate([np.arange(N)[2::4], np.arange(N)[3::4]])[:20]
@@ -108,42 +110,43 @@ def test_halves_hold_the_same_images_in_every_observation(calibration: Any) -> N
 
 def test_scores_are_means_over_training_seeds(calibration: Any) -> None:
     sightings = [*pool(5), *pool(6, group=1)]
-    x, y = calibration.scored(FRECHET, sightings)
+    x, y = calibration.scored("mm-fid", sightings)
     assert x.shape == (8,) and np.array_equal(x, y)
-    one, other = (calibration.scored(FRECHET, pool(k))[0] for k in (5, 6))
+    one, other = (calibration.scored("mm-fid", pool(k))[0] for k in (5, 6))
     assert x == pytest.approx((one + other) / 2)
 
 
-def stored(plan: Plan, store: Store) -> dict[str, str]:
+def stored(plan: Plan, store: Store) -> Mapping[Stage, str]:
     """Planted features for all sets of a plan, and the scores that follow from them."""
-    keys, stages = stage_keys(plan, KINDS), {stage.id: stage for stage in plan.stages}
+    keys = stage_keys(plan)
     generator = np.random.default_rng(0)
 
-    def features(stage: Stage, folder: Path) -> dict[str, Any]:
-        folds = 2 if stage.params["extractor"] == "source" else 1
-        apart = folds == 2 and not stage.params["reference"]
+    def features(stage: Extract, folder: Path) -> dict[str, Any]:
+        folds = max(1, len(stage.networks))
+        apart = folds == 2 and not stage.reference
         arrays = {}
         for fold in range(folds):
             rows = np.arange(10)[fold::2] if apart else np.arange(10)
             arrays[f"rows/{fold}"] = rows
-            for resolution in stage.params["resolutions"]:
-                values = generator.normal(size=(len(rows), DIM)) + 3 * ("degraded" in stage.id)
+            for resolution in stage.resolutions:
+                values = generator.normal(size=(len(rows), DIM)) + 3 * ("degraded" in stage.who)
                 arrays[f"{resolution}/{fold}"] = values.astype(np.float32)
         save_arrays(folder, **arrays)
-        network = {"name": "planted", "backbone": "", "fingerprint": "0", "flag": ""}
-        save_json(folder / "extractor.json", [{**network, "accuracy": None}] * folds)
+        facts = ExtractorFacts("planted", "", DIM, "0").document()
+        save_json(folder / FACTS, [facts] * folds)
         return {}
 
-    def scored(stage: Stage, folder: Path) -> dict[str, Any]:
-        inputs = {role: store.root / "entries" / keys[id] for role, id in stage.inputs.items()}
-        scores.run(Context(stage, inputs, folder, folder, lambda done, total, text: None))
+    def scored(stage: Score, folder: Path) -> dict[str, Any]:
+        folders = {input: store.root / "entries" / keys[input] for input in stage.inputs.values()}
+        scores.run(Context(stage, folders, folder, folder))
         return {}
 
     store.prepare()
-    for id in dict.fromkeys(stages["compare"].inputs.values()):
-        if stages[id].kind == "features":
-            store.write(keys[id], partial(features, stages[id]), {})
-    store.write(keys["scores"], partial(scored, stages["scores"]), {})
+    for stage in plan.stages:
+        if isinstance(stage, Extract):
+            store.write(keys[stage], partial(features, stage), {})
+        elif isinstance(stage, Score):
+            store.write(keys[stage], partial(scored, stage), {})
     return keys
 
 
@@ -173,22 +176,22 @@ def test_reads_a_finished_run(
     assert [rate["draws"] for rate in document["rates"]] == [3] * 4
 
     run = calibration.finished_run(arm, store, "um2i", None, quiet=True)
-    table = pd.read_csv(store.root / "entries" / keys["scores"] / "scores.csv")
-    chosen = table[(table["metric"] == FRECHET) & (table["seed"] == 1)]
+    (score, _) = run.scores
+    table = pd.read_csv(store.root / "entries" / keys[score] / "scores.csv")
+    chosen = table[(table["metric"] == "frechet-distance") & (table["seed"] == 1)]
     values = chosen.pivot(index=["extractor", "resolution"], columns="method", values="value")
-    scales = [s.scale for s in calibration.pools_of(run)[FRECHET] if s.group == 1]
+    scales = [s.scale for s in calibration.pools_of(run)["mm-fid"] if s.group == 1]
     assert scales == pytest.approx(list(values["degraded"] - values["real"]))
 
 
 def test_more_images_come_from_the_trained_parts(calibration: Any, tmp_path: Path) -> None:
     (tmp_path / "planted.yaml").write_text(SUITE)
     (arm,) = load_suites(str(tmp_path / "planted.yaml"))
-    stages = {stage.id: stage for stage in build_plan(arm).stages}
-    compare = calibration.narrowed(stages["compare"], "um2i")
-    added, inputs = calibration.enlarged(stages, compare.inputs, 20)
-    assert all(stage.params["count"] == 20 for stage in added)
-    drawn = next(stage for stage in added if stage.kind == "sample")
-    assert drawn.inputs == stages["sample um2i seed 0"].inputs
-    seen = {stage.id: stage for stage in added}[inputs["um2i|0|source"]]
-    assert seen.inputs["images"] == drawn.id
-    assert inputs["reference|0|source"] == compare.inputs["reference|0|source"]
+    plan = build_plan(arm)
+    assert isinstance(plan.final, Board)
+    for seen in calibration.as_seen(plan.final.scores[0], "um2i"):
+        larger = calibration.enlarged(seen, 20)
+        assert (larger.synthetic.count, larger.synthetic.images.count) == (20, 20)
+        assert larger.synthetic.images.networks == seen.synthetic.images.networks
+        assert larger.synthetic.networks == seen.synthetic.networks
+        assert larger.real == seen.real

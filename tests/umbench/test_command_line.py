@@ -62,6 +62,10 @@ def test_lists_are_for_programs_too() -> None:
     rows = json.loads(umbench("generators", "list", "--json").stdout)
     assert {row["name"] for row in rows} >= {"m2i", "v2m2i", "um2i", "v2um2i", "datasetgan"}
     assert next(r for r in rows if r["name"] == "datasetgan")["annotator"] == "segmenter"
+    rows = json.loads(umbench("metrics", "list", "--json").stdout)
+    assert {row["name"]: row["tested"] for row in rows}.items() >= {
+        "mm-fid": True, "coverage": False, "utility": True,
+    }.items()  # fmt: skip
     rows = json.loads(umbench("extractors", "list", "--json").stdout)
     assert {row["name"] for row in rows} >= {"efficientnet-lite0", "inception-v3", "sex"}
 

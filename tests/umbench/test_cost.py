@@ -1,19 +1,29 @@
 """The cost of a suite: counted operations and bytes, and what they follow."""
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 from torch import nn
+from umbench_baselines import costs, pretend, segmenter_cost
+from umbench_baselines.contracts import Budget, LabelMaps, Part, Pictures, Trained, TrainingData
+from umbench_baselines.costs import Place, Setting
+from umbench_baselines.pretend import autocast, bytes_of, pretending, shapes_alone, update, work
+from umbench_baselines.stylegan.part import StyleGANPart
+from umbench_baselines.training import CHECKPOINT, TrainingRun
+from umbench_baselines.translation.part import TranslationPart
 
 from umbench.cli.main import cli
-from umbench.suite.cost import StageCost, networks, pretend, stage_costs
-from umbench.suite.cost.networks import Place
-from umbench.suite.cost.pretend import autocast, bytes_of, pretending, shapes_alone, update, work
+from umbench.stages import values
+from umbench.suite.cost import StageCost, render
+from umbench.suite.cost.stages import cost_of, look
 from umbench.suite.loader import load_suites
 from umbench.suite.plan import build_plan
 
@@ -80,7 +90,8 @@ def test_a_mixed_step_holds_less() -> None:
 
     config = replace(preset("quick"), batch=128, steps=10)  # more than are judged at once
     exact, mixed = (
-        networks.segmenter(config, 3, 64, 10, Place(1, precision)) for precision in ("no", "bf16")
+        segmenter_cost.training(config, 3, 64, 10, Place(1, precision))
+        for precision in ("no", "bf16")
     )
     assert mixed.operations == exact.operations
     assert 0.4 * exact.alive < mixed.alive < 0.9 * exact.alive
@@ -90,30 +101,58 @@ def test_devices_share_the_work_and_the_memory() -> None:
     from umbench_baselines.segmenter import preset
 
     config = replace(preset("quick"), batch=128, steps=10)
-    one, four = (networks.segmenter(config, 3, 64, 10, Place(gpus, "no")) for gpus in (1, 4))
+    one, four = (segmenter_cost.training(config, 3, 64, 10, Place(gpus, "no")) for gpus in (1, 4))
     assert four.operations == pytest.approx(one.operations)
     assert one.alive / 4 < four.alive < one.alive / 2
     assert Place(4, "no").share(2) == 2  # too few rows for all
 
 
-def test_bytes_are_those_of_the_true_training(tmp_path: Path) -> None:
-    """Weights and checkpoint of G2 as a real training of a few steps leaves them."""
-    import numpy as np
-    from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
-    from umbench_baselines.training import CHECKPOINT, TrainingRun
-    from umbench_baselines.translation import preset, train_translation
-
+@pytest.mark.parametrize(
+    "part", [StyleGANPart("masks"), TranslationPart("guidance")], ids=lambda part: part.name
+)
+def test_bytes_are_those_of_the_true_training(part: Part, tmp_path: Path) -> None:
+    """Weights and checkpoint as a real training of a few steps leaves them."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (8, 32, 32), dtype=np.uint8)
     data = TrainingData(
         Pictures.of(images), Pictures.of(images), LabelMaps.of(images % 3, 3),
         torch.arange(8) < 4, 3, 0,
     )  # fmt: skip
-    config = preset("quick", size=32, count=8, scale=0.01, perceptual="none")
-    model, _ = train_translation(data, "guidance", config, TrainingRun(tmp_path))
-    found = networks.translation(config, 1, 3, 32, 8, 4, Place(0, "no"))
-    assert found.model == bytes_of([model])
+    budget = Budget(scale=0.001)
+    trained = part.train(data, TrainingRun(tmp_path, budget=budget), {})
+    setting = Setting(32, 3, train=8, labelled=4, budget=budget, place=Place(0, "no"))
+    found, drawn = costs.training(part, setting), costs.drawing(part, setting)
+    assert found is not None and drawn is not None
+    assert found.model == drawn.stays == bytes_of([part.build(trained)])
     assert found.checkpoint == pytest.approx((tmp_path / CHECKPOINT).stat().st_size, rel=0.15)
+
+
+@dataclass(frozen=True)
+class Silent(Part):
+    """A third party's, which does not tell what it takes."""
+
+    @property
+    def name(self) -> str:
+        return "silent"
+
+    def train(self, data: TrainingData, run: TrainingRun, needs: Mapping[str, Trained]) -> Trained:
+        raise NotImplementedError
+
+    def build(self, trained: Trained) -> nn.Module:
+        raise NotImplementedError
+
+
+def test_what_is_not_told_is_unknown_and_left_out() -> None:
+    (suite,) = load_suites(SUITE[0], overrides=SUITE[2::2])
+    plan = build_plan(suite)
+    (known,) = {s for s in plan.stages if isinstance(s, values.Train) and "g2" in s.label}
+    found = look(suite, Place(0, "no"))
+    rows = [cost_of(replace(known, part=Silent()), "silent", found), cost_of(known, "g2", found)]
+    assert [row.known for row in rows] == [False, True]
+    console = Console(width=100, record=True)
+    console.print(render("some", rows, 0))
+    table = console.export_text()
+    assert "unknown" in table and "total of what is known" in table
 
 
 def cost(*arguments: str) -> dict[str, Any]:
@@ -123,20 +162,20 @@ def cost(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def cost_of(ids: set[str], gpus: int, *overrides: str) -> dict[str, StageCost]:
+def costs_of(labels: set[str], gpus: int, *overrides: str) -> dict[str, StageCost]:
     """Some stages alone: counting the others takes its time."""
     (suite,) = load_suites(SUITE[0], overrides=(*SUITE[2::2], *overrides))
-    plan = build_plan(suite)
-    some = replace(plan, stages=tuple(stage for stage in plan.stages if stage.id in ids))
-    return {cost.id: cost for cost in stage_costs(suite, some, gpus)}
+    found = look(suite, Place(gpus, suite.training.precision))
+    named = {label: stage for stage, label in build_plan(suite).labels.items()}
+    return {label: cost_of(named[label], label, found) for label in labels}
 
 
 def test_a_plan_tells_its_cost() -> None:
     part = "train g2-masks seed 0"
     here = cost("--gpus", "0")
     stages = {stage["id"]: stage for stage in here["stages"]}
-    scaled = cost_of({part}, 2, "training.scale=2")[part]
-    larger = cost_of({part, "data"}, 0, "data.phantom.size=256")
+    scaled = costs_of({part}, 2, "training.scale=2")[part]
+    larger = costs_of({part, "data"}, 0, "data.phantom.size=256")
     assert scaled.peta == pytest.approx(2 * stages[part]["peta"], rel=0.05)
     assert larger[part].peta > 3 * stages[part]["peta"]
     assert larger["data"].disk == 4 * stages["data"]["disk"]
@@ -144,7 +183,7 @@ def test_a_plan_tells_its_cost() -> None:
     assert scaled.device > 0
     assert scaled.host < larger[part].host
     assert here["total"]["peta"] == pytest.approx(sum(s["peta"] for s in stages.values()))
-    features = [s for s in stages.values() if s["kind"] == "features"]
+    features = [s for s in stages.values() if s["stage"] == "Extract"]
     assert all(stage["peta"] > 0 for stage in features)
 
 

@@ -1,42 +1,32 @@
-"""The local engine: the same results whatever the number of workers, and clean ends."""
+"""The engines: the same results whatever the number of workers, clean ends, open by name."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
+from planted_stages import Act, Text, plan
 
-from umbench.engine.agenda import by_urgency
-from umbench.engine.kinds import Kind
-from umbench.engine.local import execute
+from umbench.cli.main import main
+from umbench.engine import engines
+from umbench.engine.agenda import Agenda, by_urgency
+from umbench.engine.display import Display
+from umbench.engine.engines import execute, get_engine
+from umbench.engine.keys import stage_keys
+from umbench.engine.make import make
+from umbench.engine.pool import run_side_by_side
 from umbench.errors import InputError, NotMeasuredError
-from umbench.pipeline import Plan, Stage
+from umbench.pipeline import Plan
 from umbench.store import Store
-
-MODULE = """
-import os, signal, time, torch
-from umbench.errors import InputError
-
-def run(context):
-    p = context.stage.params
-    context.progress(1, 2, "half")
-    time.sleep(p.get("sleep", 0))
-    if p.get("fail"):
-        raise InputError("planted: the key x is wrong")
-    if p.get("die"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    text = "".join(sorted((f / "text").read_text() for f in context.inputs.values()))
-    (context.output / "text").write_text(text + context.stage.id)
-    return {"pid": os.getpid(), "threads": torch.get_num_threads()}
-"""
 
 
 class Recorder:
@@ -48,126 +38,177 @@ class Recorder:
     def start(self, stages: int) -> None:
         self.stages = stages
 
-    def begin(self, stage: Stage) -> None:
-        self.begun.append(stage.id)
+    def begin(self, label: str) -> None:
+        self.begun.append(label)
 
-    def step(self, stage: Stage, done: int, total: int, text: str) -> None:
-        self.steps.append((stage.id, done, total, text))
+    def step(self, label: str, done: int, total: int, text: str) -> None:
+        self.steps.append((label, done, total, text))
 
-    def end(self, stage: Stage) -> None:
-        self.ended.append(stage.id)
+    def end(self, label: str) -> None:
+        self.ended.append(label)
 
     def say(self, text: str) -> None:
         pass
 
 
 @pytest.fixture
-def kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kind]:
-    (tmp_path / "planted_stage.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return {"planted": Kind("planted", "planted_stage", ("planted_stage",))}
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
 
 
-def diamond(**params: Mapping[str, object]) -> Plan:
-    """top -> left, right -> bottom; params by stage id."""
-    inputs: dict[str, dict[str, str]] = {
-        "top": {}, "left": {"a": "top"}, "right": {"a": "top"},
-        "bottom": {"a": "left", "b": "right"},
-    }  # fmt: skip
-    stages = tuple(
-        Stage(id, "planted", {"name": id, **params.get(id, {})}, inputs=given)
-        for id, given in inputs.items()
-    )
-    return Plan("diamond", stages, "bottom")
+def run(plan: Plan, store: Store, display: Display, workers: int) -> dict[str, Path]:
+    """Entries by label."""
+    entries = execute(plan, store, display, workers=workers)
+    return {plan.labels[stage]: entry for stage, entry in entries.items()}
+
+
+def silent(done: int, total: int, text: str) -> None:
+    pass
+
+
+def measured(store: Store, entry: Path) -> dict[str, Any]:
+    facts = store.result(entry.name)
+    assert facts is not None
+    found: dict[str, Any] = facts["measured"]
+    return found
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_results_do_not_depend_on_the_number_of_workers(
-    workers: int, kinds: dict[str, Kind], tmp_path: Path
-) -> None:
+def test_results_do_not_depend_on_the_number_of_workers(workers: int, store: Store) -> None:
     display = Recorder()
-    entries = execute(diamond(), Store(tmp_path / "store"), kinds, display, workers)
+    entries = run(plan(), store, display, workers)
     assert (entries["bottom"] / "text").read_text() == "topleft" + "topright" + "bottom"
     assert set(display.begun) == set(display.ended) == {"top", "left", "right", "bottom"}
     assert ("left", 1, 2, "half") in display.steps
     again = Recorder()
-    execute(diamond(), Store(tmp_path / "store"), kinds, again, workers)
+    run(plan(), store, again, workers)
     assert again.stages == 0
 
 
+def test_an_entry_says_what_it_was_made_of(store: Store) -> None:
+    entries = run(plan(left={"times": 3}), store, Recorder(), 1)
+    facts = store.result(entries["left"].name)
+    assert facts is not None
+    assert (facts["id"], facts["stage"]) == ("left", "planted_stages.Text")
+    assert facts["params"] == {"name": "left", "takes": {"in top": "top"}, "times": 3}
+    assert facts["inputs"] == {"takes.in top": entries["top"].name}
+    assert facts["sources"] == ["planted_work"]
+    assert facts["libraries"]["torch"]
+
+
 def test_a_stage_alone_computes_with_the_threads_that_it_has_in_company(
-    kinds: dict[str, Kind], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    store = Store(tmp_path / "store")
     found = set()
     for workers, final in ((4, "top"), (1, "left"), (4, "bottom")):
-        plan = replace(diamond(), final=final)
-        entry = execute(plan, store, kinds, Recorder(), workers)[final]
+        entry = run(plan(final=final), store, Recorder(), workers)[final]
         facts = store.result(entry.name)
         assert facts is not None
         found.add((facts["measured"]["threads"], facts["threads"]))
     assert found == {(2, 2)}
 
 
-def test_independent_stages_run_at_the_same_time(kinds: dict[str, Kind], tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    plan = diamond(left={"sleep": 0.5}, right={"sleep": 0.5})
-    entries = execute(plan, store, kinds, Recorder(), 2)
-    pids = {store.result(entries[id].name)["measured"]["pid"] for id in ("left", "right")}  # type: ignore[index]
+def test_independent_stages_run_at_the_same_time(store: Store) -> None:
+    slow = {"act": Act(sleep=0.5)}
+    entries = run(plan(left=slow, right=slow), store, Recorder(), 2)
+    pids = {measured(store, entries[name])["pid"] for name in ("left", "right")}
     assert len(pids) == 2
     assert os.getpid() not in pids
 
 
-def test_an_error_is_raised_as_it_was_and_finished_work_is_kept(
-    kinds: dict[str, Kind], tmp_path: Path
-) -> None:
-    plan = diamond(left={"fail": True}, right={"sleep": 60})
+def test_one_stage_has_the_gpu_and_others_run_beside_it(store: Store) -> None:
+    """`a` and `b` ask for a GPU, `c` does not."""
+    shape = {"a": (), "b": (), "c": (), "end": ("a", "b", "c")}
+    slow = {"act": Act(sleep=0.6)}
+    chosen = plan(shape, "end", a={**slow, "gpu": True}, b={**slow, "gpu": True}, c=slow)
+    keys = stage_keys(chosen)
+    store.prepare()
+    agenda = Agenda(chosen, store, keys)
+    run_side_by_side(agenda, store, Recorder(), 2, 1, one_on_gpu=True)
+    spans = {
+        chosen.labels[stage]: measured(store, store.root / "entries" / key)["time"]
+        for stage, key in keys.items()
+    }
+
+    def together(first: str, second: str) -> bool:
+        (begun, ended), (later, last) = spans[first], spans[second]
+        return bool(max(begun, later) < min(ended, last))
+
+    assert together("a", "c")
+    assert not together("a", "b")
+
+
+def test_a_stage_that_needs_a_gpu_is_passed_over_while_there_is_none_free(store: Store) -> None:
+    chosen = plan(left={"gpu": True}, right={"gpu": True})
+    run(plan(final="top"), store, Recorder(), 1)
+    agenda = Agenda(chosen, store, stage_keys(chosen))
+    assert agenda.take(gpu=False) is None
+    taken = agenda.take()
+    assert taken is not None
+    assert taken.label == "left"
+
+
+def test_an_error_is_raised_as_it_was_and_finished_work_is_kept(store: Store) -> None:
+    chosen = plan(left={"act": Act(fail=True)}, right={"act": Act(sleep=60)})
     started = time.monotonic()
     with pytest.raises(InputError, match="planted: the key x is wrong"):
-        execute(plan, Store(tmp_path / "store"), kinds, Recorder(), 2)
+        run(chosen, store, Recorder(), 2)
     assert time.monotonic() - started < 50, "the other worker was waited for"
     made = Recorder()
     with pytest.raises(InputError):
-        execute(plan, Store(tmp_path / "store"), kinds, made, 2)
+        run(chosen, store, made, 2)
     assert "top" not in made.begun
 
 
-def test_a_worker_that_dies_names_its_stage(kinds: dict[str, Kind], tmp_path: Path) -> None:
-    plan = diamond(left={"die": True})
+def test_a_worker_that_dies_names_its_stage(store: Store) -> None:
     with pytest.raises(NotMeasuredError, match="stage left: its process ended with status -9"):
-        execute(plan, Store(tmp_path / "store"), kinds, Recorder(), 2)
+        run(plan(left={"act": Act(die=True)}), store, Recorder(), 2)
+
+
+def test_an_input_that_vanishes_is_one_clear_line(store: Store) -> None:
+    chosen = plan()
+    store.prepare()
+    agenda = Agenda(chosen, store, stage_keys(chosen))
+    job = agenda.take()
+    assert job is not None
+    make(job, store, silent, print)
+    agenda.done(job)
+    waits = agenda.take()
+    assert waits is not None
+    (store.root / "entries" / job.key).rename(store.root / "gone")
+    with pytest.raises(NotMeasuredError, match="stage left: its input top vanished from"):
+        make(waits, store, silent, print)
 
 
 def test_what_most_others_wait_for_comes_first() -> None:
-    chain = [
-        Stage("short", "k", {}),
-        Stage("first", "k", {}),
-        Stage("second", "k", {}, {"a": "first"}),
-        Stage("last", "k", {}, {"a": "second", "b": "short"}),
-    ]
-    assert [stage.id for stage in by_urgency(chain)] == ["first", "short", "second", "last"]
+    short, first = Text("short"), Text("first")
+    second = Text("second", {"a": first})
+    last = Text("last", {"a": second, "b": short})
+    found = by_urgency([short, first, second, last])
+    assert [stage.name for stage in found] == ["first", "short", "second", "last"]  # type: ignore[attr-defined]
 
 
-def test_workers_end_when_the_run_is_killed(kinds: dict[str, Kind], tmp_path: Path) -> None:
+def test_workers_end_when_the_run_is_killed(tmp_path: Path) -> None:
+    here = Path(__file__).parent
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        sys.path[:0] = [{str(tmp_path)!r}, {str(Path(__file__).parent)!r}]
-        from umbench.engine.kinds import Kind
-        from umbench.engine.local import execute
+        sys.path[:0] = [{str(here)!r}, {str(here / "planted")!r}]
+        from planted_stages import Act, plan
+        from umbench.engine.engines import execute
         from umbench.store import Store
-        from test_engine import Recorder, diamond
+        from test_engine import Recorder
         if __name__ == "__main__":
-            kinds = {{"planted": Kind("planted", "planted_stage", ("planted_stage",))}}
-            plan = diamond(left={{"sleep": 300}}, right={{"sleep": 300}})
+            slow = {{"act": Act(sleep=300)}}
             class Printing(Recorder):
-                def step(self, stage, *rest):
-                    print(stage.id, flush=True)
-            execute(plan, Store(Path({str(tmp_path)!r}) / "store"), kinds, Printing(), 2)
+                def step(self, label, *rest):
+                    print(label, flush=True)
+            store = Store(Path({str(tmp_path)!r}) / "store")
+            execute(plan(left=slow, right=slow), store, Printing(), workers=2)
         """)
     )
     run = subprocess.Popen(
@@ -195,3 +236,62 @@ def _group(session: int) -> list[int]:
         if int(fields[2]) == session and fields[0] != "Z":
             found.append(int(path.parent.name))
     return found
+
+
+# By name ----------------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """An engine of a plug-in."""
+
+    def run(self, agenda: Agenda, store: Store, display: Display, workers: int | None) -> None:
+        while (job := agenda.take()) is not None:
+            make(job, store, silent, display.say)
+            agenda.done(job)
+            display.end(f"{job.label} elsewhere")
+
+
+def register(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    sys.modules.setdefault("planted_engine", sys.modules[__name__])
+    point = EntryPoint(name, "planted_engine:Elsewhere", engines.ENTRY_POINTS)
+    monkeypatch.setattr(engines, "entry_points", lambda group: [point])
+
+
+def test_an_engine_from_outside_makes_a_plan(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, "elsewhere")
+    assert engines.engine_names() == ["local", "elsewhere"]
+    display = Recorder()
+    entries = execute(plan(), store, display, get_engine("elsewhere"))
+    assert len(entries) == 4
+    assert display.ended[-1] == "bottom elsewhere"
+
+
+def test_the_engine_of_the_page_on_plug_ins_makes_a_plan(store: Store) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs/plugins.md").read_text()
+    found = re.search(r"^```python\n(class OneByOne:.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {"make": make}
+    exec(found[1], names)
+    display = Recorder()
+    assert len(execute(plan(), store, display, names["OneByOne"]())) == 4
+    assert display.ended[-1] == "bottom"
+
+
+def test_an_engine_that_takes_a_built_in_name_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register(monkeypatch, "local")
+    with pytest.raises(InputError, match="engine 'local' is built in, but planted_engine:Elsew"):
+        get_engine("local")
+
+
+def test_the_command_line_obeys_engine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(monkeypatch, "elsewhere")
+    monkeypatch.setattr(sys, "argv", ["umbench", "run", "quick", "--engine", "elswhere"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert said == "Error: --engine: no engine 'elswhere'; did you mean 'elsewhere'?"

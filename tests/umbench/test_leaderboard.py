@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,43 @@ import pandas as pd
 import pytest
 from PIL import Image
 from rich.console import Console
+from umbench_metrics.metric import Span
+from umbench_metrics.panel import ExtractorFacts
+from umbench_metrics.registry import get
 
-from umbench.leaderboard.matrix import render_matrix
-from umbench.leaderboard.notes import Translator, against, notes_of, trust
+from umbench.errors import InputError
+from umbench.leaderboard.matrix import Matrix, combine, render_matrix
+from umbench.leaderboard.notes import Network, against, notes_of, trust
 from umbench.leaderboard.pictures import Samples, overlay, shrunk
 from umbench.leaderboard.plots import box_plot
+from umbench.leaderboard.provenance import LeftOut, Method, Presented, Provenance
 from umbench.leaderboard.report import write_report
-from umbench.leaderboard.tables import cells, headings, summarise, tiers, write_leaderboard
+from umbench.leaderboard.tables import (
+    cells,
+    footer,
+    headings,
+    read_leaderboard,
+    summarise,
+    tiers,
+    write_leaderboard,
+)
 from umbench.leaderboard.terminal import render_folder
 
 HOSTILE = "<script>alert(1)</script>|$\\bad$[red]"
-KINDS = {"good": "generator", HOSTILE: "generator", "real": "real", "degraded": "degraded"}
-MEANS = {"good": 0.2, HOSTILE: 0.6, "real": 0.0, "degraded": 1.0}
+METHODS = (
+    Method("good", "generator", "m2i", "masks"),
+    Method(HOSTILE, "generator", "um2i", "guidance"),
+    Method("real", "real"),
+    Method("degraded", "degraded"),
+)
+SPAN = Span(["good", HOSTILE], "anchored")
+MADE = {"good": 0.2, HOSTILE: 0.6, "real": 0.0, "degraded": 1.0}
 
 
 @pytest.fixture(scope="module")
 def scores() -> pd.DataFrame:
     rows = []
-    for method, mean in MEANS.items():
+    for method, mean in MADE.items():
         for index, (extractor, resolution) in enumerate([("a", 64), ("a", 128), ("b", 64)]):
             for metric in ("mm-fid-anchored", "mm-fid-minmax", "mm-std", "mm-std-relative",
                            "frechet-distance"):  # fmt: skip
@@ -53,28 +73,45 @@ def tests() -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
+def presented(*names: str) -> tuple[Presented, ...]:
+    """Metrics as a suite shows them whose anchors are in order."""
+    metrics = [get(name) for name in names]
+    scores = {f"{m.name}-{mode}" for m in metrics for mode in ("anchored", "minmax")}
+    return tuple(Presented.of(m, m.shown(scores, SPAN)) for m in metrics)
+
+
+BOTH = presented("mm-fid", "mm-std")
+EXTRACTOR = ExtractorFacts(
+    name="a", backbone="compact", dim=96, fingerprint="f" * 64, accuracy=0.5, chance=0.5,
+    n_held_out=60, flag="no better than chance",
+)  # fmt: skip
+
+
 @pytest.fixture
-def meta() -> dict[str, Any]:
-    extractor = {
-        "name": "a", "backbone": "compact", "dim": 96, "fingerprint": "f" * 64, "accuracy": 0.5,
-        "chance": 0.5, "n_held_out": 60, "flag": "no better than chance",
-    }  # fmt: skip
-    return {
-        "suite": "s", "metrics": ["mm-fid", "mm-std"], "normalisation": "anchored",
-        "verdict": "resampling", "alpha": 0.05,
-        "reference": "good", "extractors": [extractor], "resolutions": [64, 128], "seeds": [0],
-        "n_real": 60, "n_synthetic": 60, "notes": [],
-        "left_out": [{"what": "extractor sex", "why": "not known"}],
-    }  # fmt: skip
+def provenance() -> Provenance:
+    return Provenance(
+        suite="s", methods=METHODS, metrics=BOTH, verdict="resampling", alpha=0.05,
+        extractors=(EXTRACTOR,), resolutions=(64, 128), seeds=(0,), n_real=60, n_synthetic=60,
+        reference="good", left_out=(LeftOut("extractor sex", "not known"),),
+        settings={"name": "s", "samples": 60},
+    )  # fmt: skip
+
+
+def test_provenance_is_read_back(provenance: Provenance) -> None:
+    told = replace(provenance, notes=("a note",), metrics=presented("kid", "mm-std", "recall"))
+    for known in (provenance, told):
+        assert Provenance.read(json.loads(json.dumps(known.document()))) == known
+    with pytest.raises(TypeError, match="colour"):
+        Provenance.read({**provenance.document(), "colour": "red"})
 
 
 def test_order_tiers_and_controls(
-    scores: pd.DataFrame, tests: pd.DataFrame, meta: dict[str, Any]
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance
 ) -> None:
-    board = summarise(scores, None, tests, KINDS, meta)
+    board = summarise(scores, None, tests, provenance)
     assert list(board["method"]) == ["real", "good", HOSTILE, "degraded"]
     assert board["tier"].tolist() == [pd.NA, 1, 2, pd.NA]
-    paper = summarise(scores, None, tests, KINDS, {**meta, "verdict": "wilcoxon"})
+    paper = summarise(scores, None, tests, replace(provenance, verdict="wilcoxon"))
     assert paper["tier"].tolist() == [pd.NA, 1, 1, pd.NA]
     assert board.loc[1, "mm_fid"] == pytest.approx(0.21)
 
@@ -85,17 +122,17 @@ def test_tiers_start_where_the_best_of_the_last_one_differs() -> None:
 
 
 def test_outputs_are_deterministic_and_complete(
-    scores: pd.DataFrame, tests: pd.DataFrame, meta: dict[str, Any], tmp_path: Path
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance, tmp_path: Path
 ) -> None:
-    board = summarise(scores, None, tests, KINDS, meta)
+    board = summarise(scores, None, tests, provenance)
     pictures = {HOSTILE: ("pictures/a b.png", Samples.of(np.zeros((1, 4, 4)), None).thumbnail())}
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_leaderboard(tmp_path / name, board, meta)
-        write_report(tmp_path / name / "report.html", board, scores, tests, pictures, meta)
+        write_leaderboard(tmp_path / name, board, provenance)
+        write_report(tmp_path / name / "report.html", board, scores, tests, pictures, provenance)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
-    assert json.loads((tmp_path / "a/leaderboard.json").read_text())["meta"]["suite"] == "s"
+    assert read_leaderboard(tmp_path / "a")[1] == provenance
     page = (tmp_path / "a/report.html").read_text()
     assert "<script" not in page
     assert "not known" in page
@@ -113,7 +150,7 @@ def test_outputs_are_deterministic_and_complete(
 
 
 def test_box_plot_shows_every_method(scores: pd.DataFrame) -> None:
-    svg = box_plot(scores, "mm-fid-anchored", list(KINDS), "distance")
+    svg = box_plot(scores, "mm-fid-anchored", list(MADE), "distance")
     assert svg.startswith("<svg")
     assert ">good<" in svg
 
@@ -150,7 +187,7 @@ def test_a_small_picture_is_not_enlarged() -> None:
 
 
 def test_a_report_is_small_at_any_size(
-    scores: pd.DataFrame, tests: pd.DataFrame, meta: dict[str, Any], tmp_path: Path
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance, tmp_path: Path
 ) -> None:
     """Noise is the worst that can be drawn; the paper's suite has 13 rows of pictures."""
     rng = np.random.default_rng(0)
@@ -158,8 +195,8 @@ def test_a_report_is_small_at_any_size(
     samples = Samples.of(images, rng.integers(3, size=images.shape), 255 * images)
     small = samples.thumbnail()
     thumbnails = {f"row {k}": (f"pictures/row-{k}.png", small) for k in range(13)}
-    board = summarise(scores, None, tests, KINDS, meta)
-    write_report(tmp_path / "report.html", board, scores, tests, thumbnails, meta)
+    board = summarise(scores, None, tests, provenance)
+    write_report(tmp_path / "report.html", board, scores, tests, thumbnails, provenance)
     assert (tmp_path / "report.html").stat().st_size < 10e6
     assert 13 * len(samples.thumbnail(1024)) > 10e6
 
@@ -189,10 +226,10 @@ ROWS = [("real", "real"), ("um2i", "generator"), (LONG, "generator"), ("good", "
 @pytest.mark.parametrize("width", [60, 80, 81, 90, 100, 120, 140, 200])
 @pytest.mark.parametrize("classes", [["lung", "lesion"], ["lung", "lesion", "consolidation"]])
 def test_no_number_breaks_at_any_width(
-    meta: dict[str, Any], tmp_path: Path, classes: list[str], width: int
+    provenance: Provenance, tmp_path: Path, classes: list[str], width: int
 ) -> None:
     board = pd.DataFrame([row(*pair, classes) for pair in ROWS]).astype({"tier": "Int64"})
-    write_leaderboard(tmp_path, board, meta)
+    write_leaderboard(tmp_path, board, provenance)
     buffer = io.StringIO()
     Console(file=buffer, width=width).print(render_folder(tmp_path))
     text = buffer.getvalue()
@@ -200,7 +237,7 @@ def test_no_number_breaks_at_any_width(
     assert "…" not in text
     told = " ".join(text.split()).partition("leaderboard.md: ")
     gone = told[2].partition(".")[0].split("; ") if told[1] else []
-    shown = [name for name in headings(board) if name not in gone]
+    shown = [name for name in headings(board, BOTH) if name not in gone]
     assert {"tier", "method", "MM-FID"} <= set(shown)
     if width >= 80:
         assert {"min-max", "MM-STD"} & set(shown)
@@ -208,42 +245,101 @@ def test_no_number_breaks_at_any_width(
     if width >= 140:
         assert not gone
     words = text.split()
-    for line in cells(board, shown, " "):
+    for line in cells(board, shown, BOTH):
         for cell in line[2:]:
             assert all(part in words for part in cell.split()), (cell, shown)
     assert LONG in words  # names of this length are whole
 
 
-def test_no_number_breaks_in_a_table_of_arms(meta: dict[str, Any]) -> None:
+def test_no_number_breaks_in_a_table_of_arms() -> None:
     board = pd.DataFrame([row(LONG, "generator", ["lung", "lesion", "consolidation"])])
     board.insert(0, "arm", "panel.resolutions=32-64,guidance.superpixels=slic")
     board = board.assign(normalisation="anchored", n_synthetic=1000)
     buffer = io.StringIO()
-    Console(file=buffer, width=80).print(render_matrix(board))
+    Console(file=buffer, width=80).print(render_matrix(Matrix(board, BOTH)))
     text = buffer.getvalue()
     shown = ["MM-FID", "MM-STD", "Dice lung", "Dice lesion", "Dice consolidation"]
-    for cell in cells(board, shown)[0]:
+    for cell in cells(board, shown, BOTH)[0]:
         assert set(cell.split()) <= set(text.split())
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
 
 
-def test_a_board_without_variety_does_not_show_it(
-    scores: pd.DataFrame, tests: pd.DataFrame, meta: dict[str, Any], tmp_path: Path
+def with_others(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of further metrics, in which `good` and the other one change places."""
+    out = [scores]
+    for score in ("kernel-distance", "kid-anchored", "recall", "precision"):
+        out.append(scores[scores["metric"] == "mm-std"].assign(metric=score))
+    return pd.concat(out, ignore_index=True)
+
+
+SHOWN = {"mm-fid": "MM-FID", "mm-std": "MM-STD", "kid": "KID", "recall": "Recall"}
+
+
+@pytest.mark.parametrize(
+    "asked", [["mm-fid", "mm-std"], ["mm-fid"], ["mm-std"], ["kid", "recall"], ["recall", "mm-fid"]]
+)
+def test_what_was_asked_for_is_shown_and_nothing_else(
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance, tmp_path: Path,
+    asked: list[str],
+) -> None:  # fmt: skip
+    provenance = replace(provenance, metrics=presented(*asked))
+    every = with_others(scores)
+    board = summarise(every, None, tests, provenance)
+    write_leaderboard(tmp_path, board, provenance)
+    write_report(tmp_path / "report.html", board, every, tests, {}, provenance)
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(render_folder(tmp_path))
+    Console(file=buffer, width=200).print(render_matrix(combine([tmp_path, tmp_path])))
+    pages = [(tmp_path / name).read_text() for name in ("report.html", "leaderboard.md")]
+    for page in (*pages, buffer.getvalue()):
+        for name, label in SHOWN.items():
+            assert (label in page) == (name in asked), label
+        assert ("min-max" in page) == ("mm-fid" in asked)
+        assert "Dice" not in page
+    for name, aspect in {"mm-std": "Variety", "recall": "Variety", "kid": "Fidelity"}.items():
+        assert pages[0].count(f'aria-label="{aspect}"') >= (name in asked)
+    assert ("<h2>Fréchet distances" in pages[0]) == ("mm-fid" in asked)
+    assert ("<h2>Kernel distances" in pages[0]) == ("kid" in asked)
+    columns = {c for c in board if c.endswith("_sd")}
+    assert columns == {f"{c.name}_sd" for m in provenance.metrics for c in m.columns}
+
+
+def test_the_first_metric_orders_the_board(
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance
 ) -> None:
-    for metrics, times in ((["mm-fid", "mm-std"], 1), (["mm-fid"], 0)):
-        asked = {**meta, "metrics": metrics}
-        board = summarise(scores, None, tests, KINDS, asked)
-        write_leaderboard(tmp_path, board, asked)
-        write_report(tmp_path / "report.html", board, scores, tests, {}, asked)
-        for name in ("report.html", "leaderboard.md"):
-            assert ("MM-STD" in (tmp_path / name).read_text()) == bool(times), name
-        assert (tmp_path / "report.html").read_text().count('aria-label="Variety"') == times
+    every = with_others(scores)
+    recall = replace(provenance, metrics=presented("recall", "mm-fid"))
+    board = summarise(every, None, tests, recall)
+    assert list(board["method"]) == ["degraded", HOSTILE, "good", "real"]  # higher is better
+    assert board["tier"].isna().all()  # it has no test
+    assert "Tiers: none" in "".join(footer(recall))
+    variety = replace(provenance, metrics=presented("mm-std"))
+    board = summarise(every, None, tests, variety)
+    assert list(board["method"]) == ["degraded", HOSTILE, "good", "real"]  # nearest to 1
+    nothing = replace(provenance, metrics=())
+    board = summarise(every, None, tests, nothing)
+    assert list(board["method"]) == [m.name for m in METHODS]
+    assert footer(nothing)[0].startswith("n = 60 images")
 
 
-def test_columns_go_in_the_stated_order(meta: dict[str, Any], tmp_path: Path) -> None:
+def test_a_folder_is_ranked_as_a_generator_is(
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance
+) -> None:
+    foreign = tuple(replace(m, kind="folder") if m.name == "good" else m for m in METHODS)
+    board = summarise(scores, None, tests, replace(provenance, methods=foreign))
+    assert board["tier"].tolist() == [pd.NA, 1, 2, pd.NA]
+
+
+def test_a_board_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "leaderboard.json").write_text('{"schema": 1, "meta": {}}')
+    with pytest.raises(InputError, match=r"schema 1, this version reads 2; run the suite again"):
+        read_leaderboard(tmp_path)
+
+
+def test_columns_go_in_the_stated_order(provenance: Provenance, tmp_path: Path) -> None:
     board = pd.DataFrame([row(*pair, ["lung", "lesion"]) for pair in ROWS])
     board = board.astype({"tier": "Int64"})
-    write_leaderboard(tmp_path, board, meta)
+    write_leaderboard(tmp_path, board, provenance)
     gone: list[str] = []
     order = ["Dice lesion, where present", "min-max", "MM-STD", "Dice lesion", "Dice lung"]
     for width in range(150, 38, -4):
@@ -257,7 +353,7 @@ def test_columns_go_in_the_stated_order(meta: dict[str, Any], tmp_path: Path) ->
 
 
 def test_arms_of_real_pairs_have_dice_and_nothing_else(
-    scores: pd.DataFrame, tests: pd.DataFrame, meta: dict[str, Any], tmp_path: Path
+    scores: pd.DataFrame, tests: pd.DataFrame, provenance: Provenance, tmp_path: Path
 ) -> None:
     dice = pd.DataFrame(
         [
@@ -267,23 +363,29 @@ def test_arms_of_real_pairs_have_dice_and_nothing_else(
             for k in range(3)
         ]
     )  # fmt: skip
-    board = summarise(scores, dice, tests, {**KINDS, "real+held-out": "pairs"}, meta)
+    methods = (*METHODS, Method("real+held-out", "pairs"))
+    provenance = replace(provenance, methods=methods)
+    board = summarise(scores, dice, tests, provenance)
     found = board.set_index("method")
     assert list(found.index) == ["real", "good", HOSTILE, "degraded", "real+held-out"]
     assert found["dice lung"].dropna().to_dict() == pytest.approx(
         {"real": 0.5, "good": 0.6, "real+held-out": 0.7}
     )
     assert found.loc["real+held-out", ["observations", "n_real", "n_synthetic"]].sum() == 0
-    assert cells(board, ["method", "MM-FID", "Dice lung"])[-1] == ["real+held-out", "–", "0.700"]
-    write_report(tmp_path / "report.html", board, scores, tests, {}, meta)
+    assert cells(board, ["method", "MM-FID", "Dice lung"], BOTH)[-1] == [
+        "real+held-out",
+        "–",
+        "0.700",
+    ]
+    write_report(tmp_path / "report.html", board, scores, tests, {}, provenance)
     assert "ones whose masks belong to other images" in (tmp_path / "report.html").read_text()
 
 
 CLASSES = ["background", "lung", "lesion"]
 
 
-def trusting(**share: float) -> Translator:
-    return Translator(["um2i", "v2um2i"], {"trusted_share": share, "trusted_right": {"all": 0.974}})
+def trusting(**share: float) -> Network:
+    return Network(["um2i", "v2um2i"], {"trusted_share": share, "trusted_right": {"all": 0.974}})
 
 
 def test_trust_in_unlabelled_pixels_is_said_and_none_is_flagged() -> None:
@@ -293,8 +395,8 @@ def test_trust_in_unlabelled_pixels_is_said_and_none_is_flagged() -> None:
     assert one.endswith("right 0.97; next to none of lesion.")
     (nothing,) = trust([trusting(**{"1": 0.0, "2": 0.0, "all": 0.004})], CLASSES)
     assert nothing.endswith("; the unlabelled images taught it nothing.")
-    assert trust([Translator(["m2i"], {"perceptual": "vgg19"})], CLASSES) == []
-    blind = Translator(["a"], {"trusted_share": {"all": 0.5}, "trusted_right": None})
+    assert trust([Network(["m2i"], {"perceptual": "vgg19"})], CLASSES) == []
+    blind = Network(["a"], {"trusted_share": {"all": 0.5}, "trusted_right": None})
     assert trust([blind], CLASSES) == ["a: trusted share of unlabelled pixels 0.50."]
 
 
@@ -303,38 +405,47 @@ def test_notes_say_switches_superpixels_and_networks() -> None:
         {"id": "um2i", "name": "um2i"},
         {"id": "um2i", "name": "strict", "supervision": "supervised", "paired": False},
     ]
-    params = {
-        "annotators": {"datasetgan": "segmenter"}, "psi": 0.7,
-        "pairs": {"real+copies": 80, "real+held-out": 60, "real+shuffled": 60},
-        "methods": [{"name": "m2i", "kind": "generator", "conditions": "masks"}],
-        "suite": {
-            "generators": generators, "samples": 80, "labelled": 40,
-            "training": {"preset": "quick"},
-            "guidance": {"superpixels": "slic", "count": 128, "t": 50},
-        },
+    settings: dict[str, Any] = {
+        "generators": generators, "samples": 80, "labelled": 40, "training": {"preset": "quick"},
+        "guidance": {"superpixels": "slic", "count": 128, "t": 50},
     }  # fmt: skip
     measured = {"superpixels_asked": 512.0, "superpixels_per_image": 431.4}
-    used = ("efficientnet-lite0", "none")
-    translators = [Translator(["um2i"], {"perceptual": name}) for name in used]
-    notes = notes_of(params, translators, CLASSES, measured)
-    assert notes[0] == "datasetgan: annotated by segmenter, not by a person."
-    assert notes[1] == "strict: um2i, paired = false, supervision = supervised."
-    assert "slic, 128 superpixels per tile (512 per image asked, 431 returned), t = 50" in notes[2]
-    assert "label masks of up to 40 train images" in notes[2]
-    fewer = "real+held-out, real+shuffled: 60 pairs, all of the validation split; the other arms"
-    assert notes[-2] == f"{fewer} add 80."
-    assert notes[-1] == "Perceptual loss of the translators: efficientnet-lite0."
-    params["suite"]["guidance"] = {"superpixels": "none", "count": 128, "t": 0}
-    params["suite"]["labelled"] = None
-    params["pairs"] = {"real+copies": 80}
-    notes = notes_of(params, [], CLASSES, {})
-    assert "Guidance: the image itself, t = 0" in notes[2]
+    facts = [{"perceptual": "efficientnet-lite0"}, {"perceptual": "none"}, {"config": {"psi": 0.7}}]
+    networks = [Network(["um2i"], fact) for fact in facts]
+    pairs = {"real+copies": 80, "real+held-out": 60, "real+shuffled": 60}
+    methods = [Method("m2i", "generator", "m2i", "masks")]
+    notes = notes_of(
+        settings, methods, networks, CLASSES,
+        superpixels=measured, annotators={"datasetgan": "segmenter"}, pairs=pairs,
+    )  # fmt: skip
+    assert notes == [
+        "datasetgan: annotated by segmenter, not by a person.",
+        "strict: um2i, paired = false, supervision = supervised.",
+        "Guidance: slic, 128 superpixels per tile (512 per image asked, 431 returned), t = 50; "
+        "truncation psi = 0.7; preset quick; label masks of up to 40 train images.",
+        "Verdicts are about these trained networks: trained anew, with another seed, they may "
+        "differ more than their images do.",
+        "m2i: made from label masks of held-out images, which are annotations that the other rows "
+        "do not use.",
+        "real+held-out, real+shuffled: 60 pairs, all of the validation split; the other arms add "
+        "80.",
+        "Perceptual loss of the translators: efficientnet-lite0.",
+    ]
+    settings["guidance"] = {"superpixels": "none", "count": 128, "t": 0}
+    settings["labelled"] = None
+    notes = notes_of(
+        settings, [], [], CLASSES, superpixels={}, annotators={}, pairs={"real+copies": 80}
+    )
+    assert notes[1].startswith(
+        "Guidance: the image itself, t = 0; preset quick; label masks of all"
+    )
     assert not [note for note in notes if "pairs" in note]
 
 
 def test_the_reference_is_what_others_are_told_against(tests: pd.DataFrame) -> None:
     records = [{**tests.iloc[0].to_dict(), "a": "bad", "b": "good", "difference": 0.4}]
-    said = against("good", records, "mm-fid-anchored", "resampling")
+    fidelity, variety = BOTH
+    said = against("good", records, fidelity, "resampling")
     assert said == ["MM-FID against good, Holm-adjusted: bad +0.400 (p 0.002)."]
-    assert against("good", records, "mm-std-relative", "resampling") == []
-    assert "(p 0.25)" in against("good", records, "mm-fid-anchored", "wilcoxon")[0]
+    assert against("good", records, variety, "resampling") == []
+    assert "(p 0.25)" in against("good", records, fidelity, "wilcoxon")[0]

@@ -1,13 +1,12 @@
-"""Wilcoxon, Holm, and comparisons over tidy tables."""
+"""Wilcoxon and Holm against scipy and by hand."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from umbench.statistics.paired import compare, compare_dice, holm, wilcoxon_paired
+from umbench.statistics.paired import holm, wilcoxon_paired
 
 
 def test_agrees_with_scipy_and_names_the_least_p() -> None:
@@ -30,6 +29,12 @@ def test_equal_values_and_few_pairs_say_so() -> None:
     assert "cannot be reached" in few.note
 
 
+def test_effect_by_hand() -> None:
+    # ranks of |d| = 1, 2, 3 with d = 1, -2, 3: W+ = 4, W- = 2
+    result = wilcoxon_paired(np.array([1.0, 0.0, 3.0]), np.array([0.0, 2.0, 0.0]))
+    assert result.effect == pytest.approx((4 - 2) / 6)
+
+
 def test_ties_do_not_give_less_than_the_least_p() -> None:
     test = wilcoxon_paired(np.ones(3), np.zeros(3))
     assert test.p == test.smallest_p == 0.25
@@ -45,40 +50,3 @@ def test_refuses_what_is_not_paired() -> None:
 def test_holm() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([]) == []
-
-
-def scores() -> pd.DataFrame:
-    rows = [
-        {"method": m, "seed": s, "metric": "mm-std", "extractor": e, "resolution": r,
-         "value": shift + 0.01 * (i + s) * (k + 1)}
-        for k, (m, shift) in enumerate({"a": 0.0, "b": 1.0, "c": 2.0}.items())
-        for s in (0, 1) for i, (e, r) in enumerate((e, r) for e in "wxyz" for r in (64, 128))
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_compare_all_pairs_or_against_one() -> None:
-    every = compare(scores(), "mm-std", ["a", "b", "c"])
-    assert list(zip(every["a"], every["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert (every["n"] == 8).all()
-    assert every["p_holm"].tolist() == pytest.approx([3 * 2 / 2**8] * 3)
-    one = compare(scores(), "mm-std", ["a", "b", "c"], "b")
-    assert set(one["family"]) == {"each against b"}
-    assert one["effect"].tolist() == [-1.0, 1.0]
-    with pytest.raises(ValueError, match="no values of d"):
-        compare(scores(), "mm-std", ["a", "d"])
-    with pytest.raises(ValueError, match="differ in their extractor x resolution"):
-        compare(scores().query("method != 'a' or extractor != 'w'"), "mm-std", ["a", "b"])
-
-
-def test_dice_is_averaged_by_subject_and_given_where_present() -> None:
-    rows = [
-        {"method": m, "subject": f"s{s}", "image": i, "region": "lesion",
-         "value": 1.0 if i == 0 else 0.5 + gain * (s + 1), "empty": "both" if i == 0 else ""}
-        for m, gain in (("real", 0.0), ("real+x", 0.01)) for s in range(7) for i in range(3)
-    ]  # fmt: skip
-    table = compare_dice(pd.DataFrame(rows), "lesion", ["real", "real+x"])
-    assert table["metric"].tolist() == ["dice lesion", "dice lesion, where present"]
-    assert table["n"].tolist() == [7, 7]
-    assert table["difference"].tolist() == pytest.approx([0.04 * 2 / 3, 0.04])
-    assert table["p"].tolist() == [2 / 2**7] * 2

@@ -6,18 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from umbench_metrics.frechet import frechet_distance
-from umbench_metrics.variety import feature_std
+from umbench_metrics import registry
+from umbench_metrics.metric import Resampled, can_be_resampled
 
-from umbench.statistics.resampling import (
-    Sighting,
-    calibrate_aa,
-    permutation_test,
-    sign_flip_test,
-    variety_test,
-)
+from umbench.statistics.resampling import Sighting, permutation_test, sign_flip_test, strata
 
 N, DIM = 40, 16
+METRICS = [m for m in map(registry.get, registry.names()) if can_be_resampled(m)]
+FIDELITY, VARIETY = METRICS[:2]
+each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 
 
 def panel(seed: int, *counts: int, shift: float = 0.0) -> list[list[np.ndarray]]:
@@ -37,38 +34,42 @@ def sightings(seed: int, shift: float = 0.0) -> list[Sighting]:
     return [Sighting([r], [a], [b]) for r, a, b in panel(seed, N, N, N, shift=shift)]
 
 
-def test_holds_its_level_on_halves_of_one_output_where_wilcoxon_does_not() -> None:
-    observations = [(r, s) for r, s in panel(1, N, N)]
-    result = calibrate_aa(observations, draws=200, permutations=99, seed=3)
-    assert result.rate_resampling <= 0.08
-    assert result.rate_wilcoxon > 2 * result.rate_resampling
+@each_metric
+def test_holds_its_level_on_halves_of_one_output(metric: Resampled) -> None:
+    draws, rejected = 100, 0
+    generator = np.random.default_rng(3)
+    pool = panel(1, N, N)
+    for draw in range(draws):
+        order = generator.permutation(N)
+        first, second = order[: N // 2], order[N // 2 :]
+        halves = [Sighting([r], [made[first]], [made[second]]) for r, made in pool]
+        test = permutation_test(halves, metric.differences, permutations=19, seed=draw)
+        rejected += test.p <= 0.05
+    assert rejected <= 14  # binomial of 100 at 0.05: more in one of ten thousand
 
 
+@each_metric
 @pytest.mark.parametrize("paired", [False, True])
-def test_finds_a_planted_shift(paired: bool) -> None:
-    test = permutation_test(
-        sightings(0, shift=1.0), permutations=199, seed=0, paired=paired, bootstrap=200
+def test_finds_a_planted_difference(metric: Resampled, paired: bool) -> None:
+    changed = sightings(0, shift=1.0)
+    if metric is VARIETY:  # it does not see where features are
+        changed = [replace(s, b=[s.b[0] * 1.5]) for s in sightings(0)]
+    forward = permutation_test(
+        changed, metric.differences, permutations=199, seed=0, paired=paired, bootstrap=200
     )
-    assert test.p == 1 / 200
-    assert test.low < test.difference < test.high < 0
+    assert forward.p == 1 / 200
+    assert forward.low < forward.difference < forward.high < 0
+    backward = [replace(s, a=s.b, b=s.a) for s in changed]
+    turned = permutation_test(backward, metric.differences, permutations=199, seed=0, paired=paired)
+    assert (turned.p, turned.difference) == (1 / 200, pytest.approx(-forward.difference))
 
 
-def test_difference_is_that_of_the_distances() -> None:
-    seen = sightings(2)
-    test = permutation_test(seen, permutations=19, seed=0)
-    expected = np.mean(
-        [frechet_distance(s.real[0], s.a[0]).value - frechet_distance(s.real[0], s.b[0]).value
-         for s in seen]
-    )  # fmt: skip
-    assert test.difference == pytest.approx(expected, rel=1e-5)
-    spread = variety_test(seen, permutations=19, seed=0).difference
-    expected = np.mean([feature_std(s.a[0]) - feature_std(s.b[0]) for s in seen])
-    assert spread == pytest.approx(expected)
-
-
-def test_variety_sees_scale() -> None:
-    wider = [replace(s, b=[s.b[0] * 1.5]) for s in sightings(4)]
-    assert variety_test(wider, permutations=99, seed=0, bootstrap=50).p == 1 / 100
+@each_metric
+def test_difference_is_that_of_values_over_the_scale(metric: Resampled) -> None:
+    seen = [replace(s, scale=2.0) for s in sightings(2)]
+    test = permutation_test(seen, metric.differences, permutations=19, seed=0)
+    values = [[metric.of_fold(s.real[0], side[0]) for side in (s.a, s.b)] for s in seen]
+    assert test.difference == pytest.approx(np.mean([a - b for a, b in values]) / 2, rel=1e-5)
 
 
 def folded(sighting: Sighting, rows: list[np.ndarray] | None) -> Sighting:
@@ -86,27 +87,36 @@ def test_folds_may_differ_between_observations() -> None:
     rows = [np.arange(N)[:15], np.arange(N)[15:]]
     mixed = [first, folded(second, None), folded(third, rows)]
     for paired in (False, True):
-        assert permutation_test(mixed, permutations=99, seed=0, paired=paired).p == 1 / 100
+        assert (
+            permutation_test(mixed, FIDELITY.differences, permutations=99, seed=0, paired=paired).p
+            == 1 / 100
+        )
     with pytest.raises(ValueError, match="need their rows"):
-        permutation_test([replace(mixed[2], rows=None)], permutations=9, seed=0)
+        permutation_test(
+            [replace(mixed[2], rows=None)], FIDELITY.differences, permutations=9, seed=0
+        )
     with pytest.raises(ValueError, match="differ in images"):
         short = Sighting(first.real, [first.a[0][:9]], [first.b[0][:9]])
-        permutation_test([first, short], permutations=9, seed=0)
+        permutation_test([first, short], FIDELITY.differences, permutations=9, seed=0)
 
 
 def test_groups_hold_other_images() -> None:
     first, second = sightings(6), sightings(7)
     grouped = [*first, *(replace(s, group=1) for s in second)]
-    one = permutation_test(grouped, permutations=99, seed=0, bootstrap=20)
-    assert one == permutation_test(grouped, permutations=99, seed=0, bootstrap=20)
+    one = permutation_test(grouped, FIDELITY.differences, permutations=99, seed=0, bootstrap=20)
+    assert one == permutation_test(
+        grouped, FIDELITY.differences, permutations=99, seed=0, bootstrap=20
+    )
     assert one.difference == pytest.approx(
-        permutation_test([*first, *second], permutations=9, seed=0).difference
+        permutation_test([*first, *second], FIDELITY.differences, permutations=9, seed=0).difference
     )
 
 
 def test_same_images_do_not_differ() -> None:
     same = [replace(s, b=s.a) for s in sightings(8)]
-    assert permutation_test(same, permutations=49, seed=0, paired=True).p == 1.0
+    assert (
+        permutation_test(same, FIDELITY.differences, permutations=49, seed=0, paired=True).p == 1.0
+    )
 
 
 def test_sign_flips() -> None:
@@ -114,3 +124,10 @@ def test_sign_flips() -> None:
     assert sign_flip_test(np.zeros(4), permutations=99, seed=0).p == 1.0
     with pytest.raises(ValueError, match="finite"):
         sign_flip_test(np.array([np.nan]), permutations=9, seed=0)
+
+
+def test_strata_share_a_fold_in_every_observation() -> None:
+    first, second, *_ = sightings(5)
+    rows = [np.arange(N)[:15], np.arange(N)[15:]]
+    found = strata([first, folded(second, rows)])
+    assert [numbers.tolist() for numbers in found] == [list(range(15)), list(range(15, N))]

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
+from umbench_baselines import entries
+from umbench_baselines.contracts import Budget, Perceptual
 
 from umbench.data import rows
 from umbench.data.annotated_set import read_set, write_set
 from umbench.data.phantom import make_phantom_set
 from umbench.errors import InputError
 from umbench.pipeline import Context, Stage
-from umbench.stages import artifacts, control, folder, guidance, phantom, sample, superpixels
+from umbench.stages import artifacts, superpixels
 from umbench.stages.artifacts import load_arrays, load_set
+from umbench.stages.values import (
+    Control,
+    Folder,
+    Guidance,
+    Phantom,
+    Real,
+    Sample,
+    Split,
+    Superpixels,
+    Train,
+)
 
 SIZE, SUBJECTS = 64, 6
 
@@ -27,21 +40,25 @@ class Killed(BaseException):
     """Nothing of a stage catches this."""
 
 
+Progress = Callable[[int, int, str], None]
+Made = dict[Stage, Path]
+"""Stages that were run, and where their entries lie."""
+
+
 def run(
-    module: ModuleType,
+    stage: Stage,
     output: Path,
-    inputs: dict[str, Path] | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
-    **params: object,
+    made: Made | None = None,
+    progress: Progress = lambda done, total, text: None,
 ) -> Path:
     output.mkdir(parents=True, exist_ok=True)
-    stage = Stage("stage", "kind", params)
     scratch = output.with_name(f"{output.name} scratch")
-    module.run(Context(stage, inputs or {}, output, scratch, progress))
+    module = importlib.import_module(stage.RUN)
+    module.run(Context(stage, made or {}, output, scratch, progress))
     return output
 
 
-def killed_after(chunks: int) -> Callable[[int, int, str], None]:
+def killed_after(chunks: int) -> Progress:
     seen: list[int] = []
 
     def progress(done: int, total: int, text: str) -> None:
@@ -57,10 +74,17 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "CHUNK_BYTES", 2 * SIZE * SIZE)
 
 
+PHANTOM = Phantom(SUBJECTS, SIZE, seed=2, montages=1)
+REAL = Real(PHANTOM, Split(PHANTOM, None, None, 0))
+SUPERPIXELS = Superpixels(
+    PHANTOM, "slic", 40, 10.0, module="umbench_baselines.guidance.superpixels"
+)
+GUIDANCE = Guidance(PHANTOM, SUPERPIXELS, 50)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("stages") / "data"
-    return run(phantom, output, subjects=SUBJECTS, size=SIZE, seed=2, montages=1)
+    return run(PHANTOM, tmp_path_factory.mktemp("stages") / "data")
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +101,12 @@ def split(data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def segments(data: Path) -> Path:
-    output = data.with_name("superpixels")
-    return run(superpixels, output, {"data": data}, algorithm="slic", count=40, compactness=10.0)
+    return run(SUPERPIXELS, data.with_name("superpixels"), {PHANTOM: data})
 
 
 @pytest.fixture(scope="module")
 def guided(data: Path, segments: Path) -> Path:
-    output = data.with_name("guidance")
-    return run(guidance, output, {"data": data, "superpixels": segments}, t=50)
+    return run(GUIDANCE, data.with_name("guidance"), {PHANTOM: data, SUPERPIXELS: segments})
 
 
 def same_files(a: Path, b: Path) -> bool:
@@ -104,27 +126,24 @@ def test_a_phantom_in_the_store_is_the_phantom(data: Path) -> None:
 
 
 def test_a_killed_phantom_goes_on(data: Path, tmp_path: Path) -> None:
-    params = {"subjects": SUBJECTS, "size": SIZE, "seed": 2, "montages": 1}
     with pytest.raises(Killed):
-        run(phantom, tmp_path / "again", progress=killed_after(2), **params)
+        run(PHANTOM, tmp_path / "again", progress=killed_after(2))
     drawn: list[int] = []
-    run(phantom, tmp_path / "again", progress=lambda done, *_: drawn.append(done), **params)
+    run(PHANTOM, tmp_path / "again", progress=lambda done, *_: drawn.append(done))
     assert len(drawn) < SUBJECTS - 2
     assert same_files(data, tmp_path / "again")
 
 
 def test_montages_of_one_subject_may_lie_in_two_chunks(tmp_path: Path) -> None:
-    params = {"subjects": 3, "size": SIZE, "seed": 4, "montages": 3}
-    stored = load_set(run(phantom, tmp_path / "p", **params))
+    stored = load_set(run(Phantom(3, SIZE, seed=4, montages=3), tmp_path / "p"))
     assert (stored.images == make_phantom_set(3, SIZE, 4, montages=3).images).all()
 
 
 def test_killed_superpixels_go_on(data: Path, segments: Path, tmp_path: Path) -> None:
-    params = {"algorithm": "slic", "count": 40, "compactness": 10.0}
     with pytest.raises(Killed):
-        run(superpixels, tmp_path / "s", {"data": data}, killed_after(3), **params)
+        run(SUPERPIXELS, tmp_path / "s", {PHANTOM: data}, killed_after(3))
     seen: list[int] = []
-    run(superpixels, tmp_path / "s", {"data": data}, lambda d, *_: seen.append(d), **params)
+    run(SUPERPIXELS, tmp_path / "s", {PHANTOM: data}, lambda d, *_: seen.append(d))
     assert seen[0] > 3
     assert same_files(segments, tmp_path / "s")
 
@@ -140,7 +159,8 @@ def test_guidance_is_grey_in_steps_of_t_and_follows_the_image(data: Path, guided
 
 
 def test_without_superpixels_the_image_itself_is_clustered(data: Path, tmp_path: Path) -> None:
-    made = load_arrays(run(guidance, tmp_path / "g", {"data": data}, t=10))["guidance"]
+    whole = Guidance(PHANTOM, None, 10)
+    made = load_arrays(run(whole, tmp_path / "g", {PHANTOM: data}))["guidance"]
     assert (made == load_set(data).images // 10 * 10).all()
 
 
@@ -149,10 +169,7 @@ def test_too_many_superpixels_are_refused(
 ) -> None:
     monkeypatch.setattr(superpixels, "MOST", 10)
     with pytest.raises(InputError, match=r"guidance\.count: slic made \d+ superpixels"):
-        run(
-            superpixels, tmp_path / "s", {"data": data}, algorithm="slic", count=40,
-            compactness=10.0,
-        )  # fmt: skip
+        run(SUPERPIXELS, tmp_path / "s", {PHANTOM: data})
 
 
 def test_a_folder_is_decoded_once_and_kept(data: Path, tmp_path: Path) -> None:
@@ -160,76 +177,55 @@ def test_a_folder_is_decoded_once_and_kept(data: Path, tmp_path: Path) -> None:
 
     source = tmp_path / "set"
     write_set(source, make_phantom_set(SUBJECTS, SIZE, seed=2))
-    stage = Stage(
-        "data", "folder", {"fingerprint": content_fingerprint(source)}, {}, {"path": str(source)}
-    )
-    (tmp_path / "out").mkdir()
-    folder.run(Context(stage, {}, tmp_path / "out", tmp_path / "scratch", lambda *_: None))
-    kept = load_set(tmp_path / "out")
+    kept = load_set(run(Folder(content_fingerprint(source), str(source)), tmp_path / "out"))
     (source / "images/00000.png").unlink()
     assert (kept.images == load_set(data).images).all()
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
+UM2I = entries.get("um2i")
+OPTIONS = UM2I.Options()
+TRAIN = Train(
+    UM2I.parts(OPTIONS, Perceptual())[0], REAL, GUIDANCE, (), None, Budget(untrained=True), 0, "no"
+)
+SAMPLE = Sample("um2i", "", "mine", OPTIONS, (TRAIN,), REAL, GUIDANCE, count=4, seed=0)
+
+
 @pytest.fixture(scope="module")
-def network(data: Path) -> Path:
-    """An untrained translator, as the stage `train` leaves it."""
-    from umbench_baselines.translation import Translator, preset
-
-    output = data.with_name("g2-guidance")
-    output.mkdir()
-    torch.manual_seed(0)
-    config = preset("quick", size=SIZE, count=2, untrained=True)
-    facts = {"part": "g2-guidance", "classes": 3, "conditions": 1}
-    from dataclasses import asdict
-
-    artifacts.save_model(output, Translator(1, 3, config), {**facts, "config": asdict(config)})
-    return output
+def made(data: Path, split: Path, segments: Path, guided: Path) -> Made:
+    """What sampling takes in: a set with its split and guidance, and an untrained translator."""
+    made = {PHANTOM: data, REAL.split: split, SUPERPIXELS: segments, GUIDANCE: guided}
+    return {**made, TRAIN: run(TRAIN, data.with_name("g2-guidance"), made)}
 
 
-def draw(
-    network: Path, data: Path, split: Path, guided: Path, output: Path,
-    progress: Callable[[int, int, str], None] = lambda done, total, text: None,
-) -> Path:  # fmt: skip
-    inputs = {"data": data, "split": split, "guidance": guided, "g2-guidance": network}
-    return run(
-        sample, output, inputs, progress, entry="um2i", name="mine", count=4, seed=0, psi=1.0, t=50
-    )
-
-
-def test_killed_sampling_goes_on(
-    network: Path, data: Path, split: Path, guided: Path, tmp_path: Path
-) -> None:
-    whole = draw(network, data, split, guided, tmp_path / "a")
+def test_killed_sampling_goes_on(made: Made, tmp_path: Path) -> None:
+    whole = run(SAMPLE, tmp_path / "a", made)
     with pytest.raises(Killed):
-        draw(network, data, split, guided, tmp_path / "b", killed_after(2))
+        run(SAMPLE, tmp_path / "b", made, killed_after(2))
     drawn: list[int] = []
-    draw(network, data, split, guided, tmp_path / "b", lambda done, *_: drawn.append(done))
+    run(SAMPLE, tmp_path / "b", made, lambda done, *_: drawn.append(done))
     assert drawn == [3, 4]
     assert same_files(whole, tmp_path / "b")
 
 
-def test_samples_are_a_set_that_anybody_can_read(
-    network: Path, data: Path, split: Path, guided: Path, tmp_path: Path
-) -> None:
-    made = draw(network, data, split, guided, tmp_path / "a")
-    read, mapped = read_set(made / "set"), load_set(made)
+def test_samples_are_a_set_that_anybody_can_read(made: Made, tmp_path: Path) -> None:
+    drawn = run(SAMPLE, tmp_path / "a", made)
+    read, mapped = read_set(drawn / "set"), load_set(drawn)
     assert (read.images == mapped.images).all()
     assert (np.asarray(read.masks) == mapped.masks).all()
-    assert Image.open(made / "set/images/00003.png").size == (SIZE, SIZE)
+    assert Image.open(drawn / "set/images/00003.png").size == (SIZE, SIZE)
     # held-out conditions come first
-    assert load_arrays(made)["rows"].tolist() == [2, 3, 0, 1]
-    conditions = artifacts.map_arrays(made / artifacts.PIXELS)["conditions"]
-    assert (conditions == load_arrays(guided)["guidance"][[2, 3, 0, 1]]).all()
+    assert load_arrays(drawn)["rows"].tolist() == [2, 3, 0, 1]
+    conditions = artifacts.map_arrays(drawn / artifacts.PIXELS)["conditions"]
+    assert (conditions == load_arrays(made[GUIDANCE])["guidance"][[2, 3, 0, 1]]).all()
 
 
 @pytest.mark.parametrize("name", ["real", "degraded"])
 def test_controls_are_images_of_their_split(
-    name: str, data: Path, split: Path, tmp_path: Path
+    name: Literal["real", "degraded"], data: Path, split: Path, tmp_path: Path
 ) -> None:
-    made = run(
-        control, tmp_path / name, {"data": data, "split": split}, control=name, count=2, seed=0
-    )
+    control = Control(name, REAL, count=2, seed=0)
+    made = run(control, tmp_path / name, {PHANTOM: data, REAL.split: split})
     found, real = load_set(made).images, load_set(data).images
     if name == "real":
         assert (found == real[2:4]).all()

@@ -121,7 +121,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "no files": (lambda f: _edit_result(f, lambda r: r.update(files={})), "not as it was written"),
     "file list": (lambda f: _edit_result(f, lambda r: r.update(files=["x.txt"])), "not list files"),
     "other key": (lambda f: _edit_result(f, lambda r: r.update(key="b" * 64)), "of another key"),
-    "schema": (lambda f: _edit_result(f, lambda r: r.update(schema=1)), "another schema than 2"),
+    "schema": (lambda f: _edit_result(f, lambda r: r.update(schema=2)), "another schema than 3"),
     "other facts": (lambda f: _edit_result(f, lambda r: r.update(seconds=1.0)), "not as it was"),
     "unsealed": (lambda f: _edit_result(f, lambda r: r.pop("seal")), "not as it was written"),
 }  # fmt: skip

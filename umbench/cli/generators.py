@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
+
+if TYPE_CHECKING:
+    from umbench_baselines.contracts import Generator
 
 
 @click.group()
@@ -13,12 +18,17 @@ def generators() -> None:
 @generators.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def list_generators(as_json: bool) -> None:
-    """List the generators with their parts, their guidance and who annotates."""
+    """List the generators with their parts, their options, their guidance and who annotates."""
     import json
 
-    from umbench_baselines.entries import describe
+    from umbench_baselines import entries
 
-    rows = describe()
+    from umbench.errors import InputError
+
+    try:
+        rows = [_row(entries.get(name)) for name in entries.names()]
+    except ValueError as error:
+        raise InputError(str(error)) from None
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -36,3 +46,24 @@ def list_generators(as_json: bool) -> None:
             row["annotator"] or "itself",
         )
     Console(highlight=False).print(table)
+
+
+def _row(generator: Generator) -> dict[str, Any]:
+    """What people and programs are told of one; its parts are those by default options."""
+    from pydantic import ValidationError
+    from umbench_baselines.contracts import Perceptual
+
+    try:
+        parts = [part.name for part in generator.parts(generator.Options(), Perceptual())]
+    except ValidationError:  # an option without a default
+        parts = []
+    return {
+        "name": generator.name,
+        "summary": generator.summary,
+        "parts": parts,
+        "options": {
+            name: field.description or "" for name, field in generator.Options.model_fields.items()
+        },
+        "conditions": generator.conditions,
+        "annotator": generator.annotator,
+    }

@@ -23,6 +23,7 @@ COMMANDS = {
         "umbench.cli.extractors:extractors",
         "The feature extractors that a suite can name.",
     ),
+    "metrics": ("umbench.cli.metrics:metrics", "The metrics that a suite can name."),
     "doctor": ("umbench.cli.doctor:doctor", "Versions, devices, weights and disk of this machine."),
 }
 

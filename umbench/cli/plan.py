@@ -54,22 +54,21 @@ def plan(
 def _status(arm: Suite, plan: Plan, store: Path, *, quiet: bool) -> dict[str, Any]:
     """Which stages are there."""
     from umbench.engine.status import status
-    from umbench.stages import KINDS
     from umbench.store import Store
     from umbench.suite.cost import explain
 
-    rows = status(plan, Store(store), KINDS)
+    rows = status(plan, Store(store))
     if not quiet:
         click.echo(f"{arm.name}: {sum(r.present for r in rows)} of {len(rows)} stages there")
-        width = max(len(row.stage.id) for row in rows)
+        width = max(len(row.label) for row in rows)
         for row in rows:
-            click.echo(f"  {row.stage.id:<{width}}  {'there' if row.present else row.why}")
+            click.echo(f"  {row.label:<{width}}  {'there' if row.present else row.why}")
         if arm.training.preset == "paper":
             click.echo(explain(arm, plan))
     stages = [
         {
-            "id": r.stage.id,
-            "kind": r.stage.kind,
+            "id": r.label,
+            "stage": type(r.stage).__name__,
             "key": r.key,
             "present": r.present,
             "why": r.why,

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from umbench.pipeline import Stage
-
 LINE_SECONDS = 20.0
 
 
@@ -64,30 +62,30 @@ class RunDisplay:
         if self.bars is not None:
             self.bars.update(self.overall, total=stages, shown=f"0/{stages} stages")
 
-    def begin(self, stage: Stage) -> None:
+    def begin(self, label: str) -> None:
         """A stage begins; others may be under way."""
         self.begun += 1
-        self.started[stage.id] = self.spoken[stage.id] = time.monotonic()
-        self._write(f"[{self.begun}/{self.total}] {stage.id}")
+        self.started[label] = self.spoken[label] = time.monotonic()
+        self._write(f"[{self.begun}/{self.total}] {label}")
         if self.bars is not None:
-            self.rows[stage.id] = self.bars.add_task(f"  {stage.id}", total=None, shown="")
+            self.rows[label] = self.bars.add_task(f"  {label}", total=None, shown="")
 
-    def step(self, stage: Stage, done: int, total: int, text: str) -> None:
+    def step(self, label: str, done: int, total: int, text: str) -> None:
         """A stage is so far."""
         now = time.monotonic()
         if self.bars is not None:
             shown = f"{done}/{total} {text}"
-            self.bars.update(self.rows[stage.id], completed=done, total=total, shown=shown)
-        elif not self.quiet and now - self.spoken[stage.id] > LINE_SECONDS and done:
-            self.spoken[stage.id] = now
-            left = (now - self.started[stage.id]) / done * (total - done)
-            self._write(f"    {stage.id}: {done}/{total} {text}, about {left:.0f} s left")
+            self.bars.update(self.rows[label], completed=done, total=total, shown=shown)
+        elif not self.quiet and now - self.spoken[label] > LINE_SECONDS and done:
+            self.spoken[label] = now
+            left = (now - self.started[label]) / done * (total - done)
+            self._write(f"    {label}: {done}/{total} {text}, about {left:.0f} s left")
 
-    def end(self, stage: Stage) -> None:
+    def end(self, label: str) -> None:
         """A stage is finished."""
         self.done += 1
         if self.bars is not None:
-            self.bars.remove_task(self.rows.pop(stage.id))
+            self.bars.remove_task(self.rows.pop(label))
             shown = f"{self.done}/{self.total} stages"
             self.bars.update(self.overall, completed=self.done, shown=shown)
 

@@ -34,9 +34,10 @@ def suite_options(command: click.decorators.FC) -> click.decorators.FC:
               help="Where run folders go.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="The leaderboard as JSON on stdout.")
-@click.option("--engine", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--engine", default="local", show_default=True,
+              help="Where stages are made: local, or a plug-in's name.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 256),
-              help="Stages at a time; by default one per core, 4 at most; 1 on a GPU.")  # fmt: skip
+              help="Stages at a time; by default one per core, 4 at most; on GPUs 2.")  # fmt: skip
 def run(
     suite: str,
     data: Path | None,
@@ -53,13 +54,16 @@ def run(
     Ends in a leaderboard here and in the run folder. The same command goes on where it was
     stopped, and does nothing twice.
     """
+    from umbench.engine.engines import get_engine
+    from umbench.running import run_suite
     from umbench.suite.loader import load_suites
 
+    chosen = get_engine(engine)
     suites = load_suites(suite, overrides=overrides, data=data)
     for arm in suites:
         warn_of_cost(arm)
     for arm in suites:
-        run_arm(arm, store, out / arm.name, quiet=quiet, workers=workers)
+        run_suite(arm, store, out / arm.name, engine=chosen, quiet=quiet, workers=workers)
     folders = [out / arm.name for arm in suites]
     if as_json:
         documents = [(folder / "leaderboard.json").read_text() for folder in folders]
@@ -69,24 +73,6 @@ def run(
         show(folder)
     if len(suites) > 1:
         show_matrix(out / suites[0].name.split("/")[0], folders)
-
-
-def run_arm(
-    suite: Suite, store: Path, folder: Path, *, quiet: bool, workers: int | None = None
-) -> None:
-    """Execute one arm's plan and lay its results out in the run folder."""
-    from umbench.cli.progress import RunDisplay
-    from umbench.engine.local import execute
-    from umbench.runfolder import fill, prepare
-    from umbench.stages import KINDS
-    from umbench.store import Store
-    from umbench.suite.plan import build_plan
-
-    plan = build_plan(suite)
-    prepare(folder)
-    with RunDisplay(suite.name, quiet=quiet, log=folder / "run.log") as display:
-        entries = execute(plan, Store(store), KINDS, display, workers)
-    fill(folder, suite, plan, entries)
 
 
 def warn_of_cost(suite: Suite) -> None:
@@ -113,7 +99,7 @@ def show_matrix(folder: Path, arms: list[Path]) -> None:
 
     from umbench.leaderboard.matrix import combine, render_matrix
 
-    table = combine(arms)
-    table.to_csv(folder / "matrix.csv", index=False, float_format="%.10g", lineterminator="\n")
-    Console(highlight=False).print(render_matrix(table))
-    click.echo(f"Table: {folder / 'matrix.csv'}", err=True)
+    matrix, path = combine(arms), folder / "matrix.csv"
+    matrix.table.to_csv(path, index=False, float_format="%.10g", lineterminator="\n")
+    Console(highlight=False).print(render_matrix(matrix))
+    click.echo(f"Table: {path}", err=True)

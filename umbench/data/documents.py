@@ -184,12 +184,12 @@ def _line(where: str, keys: tuple[Any, ...], problems: Sequence[Any], names: Seq
     shown = "" if kind == "fault" or isinstance(value, (dict, list, tuple)) else f", not {value!r}"
     if isinstance(value, float) and math.isnan(value):
         shown = ", not NaN"
-    what = " or ".join(dict.fromkeys(map(_what, problems))).replace(" or must be ", " or ")
+    what = " or ".join(dict.fromkeys(map(in_our_words, problems))).replace(" or must be ", " or ")
     return f"{where}: {f'key {key}: ' if key else ''}{what}{shown}"
 
 
-def _what(problem: Any) -> str:
-    """Pydantic's message in our words."""
+def in_our_words(problem: Any) -> str:
+    """What pydantic says of one mistake, as our messages say it."""
     if problem["type"] in ("model_type", "dict_type", "model_attributes_type"):
         return "must be a mapping"
     text = str(problem["msg"]).removeprefix("Value error, ").partition(", unable to parse")[0]

@@ -32,11 +32,3 @@ def tile(slices: np.ndarray, layout: tuple[int, int] = (2, 2)) -> np.ndarray:
         raise ValueError(f"{count} slices do not fill {rows} x {columns} tiles")
     grid = slices.reshape(rows, columns, height, width)
     return grid.transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
-
-
-def untile(picture: np.ndarray, layout: tuple[int, int] = (2, 2)) -> np.ndarray:
-    """The inverse of `tile`."""
-    rows, columns = layout
-    height, width = picture.shape[0] // rows, picture.shape[1] // columns
-    grid = picture.reshape(rows, height, columns, width).transpose(0, 2, 1, 3)
-    return grid.reshape(rows * columns, height, width)

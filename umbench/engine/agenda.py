@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from umbench.engine.make import Job
 from umbench.errors import NotMeasuredError
 from umbench.pipeline import Plan, Stage
 from umbench.store import Store
@@ -26,14 +27,13 @@ class Agenda:
         self,
         plan: Plan,
         store: Store,
-        keys: Mapping[str, str],
+        keys: Mapping[Stage, str],
         grown: Callable[[int], None] = lambda stages: None,
     ) -> None:
         self._plan, self._store, self._keys = plan, store, keys
-        self._by_id = {stage.id: stage for stage in plan.stages}
-        self._unmade: set[str] = set()
-        self._under_way: set[str] = set()
-        self._made: Counter[str] = Counter()
+        self._unmade: set[Stage] = set()
+        self._under_way: set[Stage] = set()
+        self._made: Counter[Stage] = Counter()
         if store.checked(keys[plan.final]) is None:
             self._require(plan.final)
         grown(len(self))
@@ -48,56 +48,60 @@ class Agenda:
         """Whether all is made."""
         return not self._unmade
 
-    def take(self) -> Stage | None:
-        """A stage whose inputs are there and whole, which others wait for most; None for now."""
-        while (stage := self._due()) is not None:
-            broken = [id for id in stage.inputs.values() if not self._whole(id)]
+    def take(self, gpu: bool = True) -> Job | None:
+        """A stage whose inputs are there and whole, which others wait for most; None for now.
+
+        gpu: whether it may be one that computes on GPUs.
+        """
+        while (stage := self._due(gpu)) is not None:
+            broken = [input for input in stage.inputs.values() if not self._whole(input)]
             if not broken:
-                self._under_way.add(stage.id)
-                return stage
-            for id in broken:
-                self._require(id)
+                self._under_way.add(stage)
+                return Job.of(stage, self._plan, self._keys)
+            for input in broken:
+                self._require(input)
             self._grown(len(self))
         return None
 
-    def done(self, stage: Stage) -> None:
+    def done(self, job: Job) -> None:
         """The stage that was taken is made."""
-        self._under_way.remove(stage.id)
-        self._unmade.remove(stage.id)
-        self._made[stage.id] += 1
+        self._under_way.remove(job.stage)
+        self._unmade.remove(job.stage)
+        self._made[job.stage] += 1
 
-    def _due(self) -> Stage | None:
-        unmade = [stage for stage in self._plan.stages if stage.id in self._unmade]
+    def _due(self, gpu: bool) -> Stage | None:
+        unmade = [stage for stage in self._plan.stages if stage in self._unmade]
         for stage in by_urgency(unmade):
-            if stage.id not in self._under_way and self._unmade.isdisjoint(stage.inputs.values()):
+            free = stage not in self._under_way and (gpu or not stage.resources.gpu)
+            if free and self._unmade.isdisjoint(stage.inputs.values()):
                 return stage
         return None
 
-    def _whole(self, id: str) -> bool:
-        fault = self._store.fault(self._keys[id])
-        if fault is not None and self._made[id] >= MOST_TIMES:
+    def _whole(self, stage: Stage) -> bool:
+        fault = self._store.fault(self._keys[stage])
+        if fault is not None and self._made[stage] >= MOST_TIMES:
             raise NotMeasuredError(
-                f"stage {id}: made {MOST_TIMES} times, and {fault}; check the disk under "
-                f"{self._store.root}"
+                f"stage {self._plan.labels[stage]}: made {MOST_TIMES} times, and {fault}; check "
+                f"the disk under {self._store.root}"
             )
         return fault is None
 
-    def _require(self, wanted: str) -> None:
+    def _require(self, wanted: Stage) -> None:
         """A stage is to be made, and what it depends on as far as that is missing."""
         queue = [wanted]
         while queue:
-            id = queue.pop()
-            if id not in self._unmade:
-                self._unmade.add(id)
-                inputs = self._by_id[id].inputs.values()
+            stage = queue.pop()
+            if stage not in self._unmade:
+                self._unmade.add(stage)
+                inputs = stage.inputs.values()
                 queue += [i for i in inputs if self._store.entry(self._keys[i]) is None]
 
 
 def by_urgency(stages: Sequence[Stage]) -> list[Stage]:
     """Stages with the longest chain of others that wait for them first; ties keep their order."""
-    longest: dict[str, int] = {}
+    longest: dict[Stage, int] = {}
     for stage in reversed(stages):
-        own = longest.setdefault(stage.id, 0)
-        for id in stage.inputs.values():
-            longest[id] = max(longest.get(id, 0), own + 1)
-    return sorted(stages, key=lambda stage: -longest[stage.id])
+        own = longest.setdefault(stage, 0)
+        for input in stage.inputs.values():
+            longest[input] = max(longest.get(input, 0), own + 1)
+    return sorted(stages, key=lambda stage: -longest[stage])

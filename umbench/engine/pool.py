@@ -12,20 +12,18 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from umbench.engine.agenda import Agenda
-from umbench.engine.kinds import Kind
+from umbench.engine.display import Display
+from umbench.engine.make import Job, make
 from umbench.errors import NotMeasuredError
-from umbench.pipeline import Stage
 from umbench.store import Store
-
-if TYPE_CHECKING:
-    from umbench.engine.local import Display
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 REPORT_SECONDS = 0.2
@@ -35,30 +33,32 @@ REPORT_SECONDS = 0.2
 class _Worker:
     process: Any
     connection: Connection
-    stage: Stage | None = None
+    job: Job | None = None
 
 
 def run_side_by_side(
     agenda: Agenda,
-    keys: Mapping[str, str],
     store: Store,
-    kinds: Mapping[str, Kind],
     display: Display,
     workers: int,
     threads: int,
+    *,
+    one_on_gpu: bool,
 ) -> None:
     """Make what is on the agenda, `workers` stages at a time with so many `threads` each.
 
-    The first error ends all workers and is raised here.
+    one_on_gpu: of stages that compute on GPUs one at a time, which has them all for itself. The
+    first error ends all workers and is raised here.
     """
     team: list[_Worker] = []
     with _ended_at_last(team):
         while not agenda.finished:
             while len(team) < min(workers, len(agenda)):  # it grows where an entry is broken
-                team.append(_started(keys, store, kinds, threads))
+                team.append(_started(store, threads))
             for worker in team:
-                if worker.stage is None:
-                    _hand_over(worker, agenda.take(), display)
+                if worker.job is None:
+                    taken = one_on_gpu and any(w.job and w.job.stage.resources.gpu for w in team)
+                    _hand_over(worker, agenda.take(gpu=not taken), display)
             connections = {worker.connection: worker for worker in team}
             for connection in wait(list(connections)):
                 worker = connections[connection]  # type: ignore[index]
@@ -67,21 +67,21 @@ def run_side_by_side(
                     agenda.done(finished)
 
 
-def _hand_over(worker: _Worker, stage: Stage | None, display: Display) -> None:
-    if stage is not None:
-        worker.stage = stage
-        display.begin(stage)
-        worker.connection.send(stage)
+def _hand_over(worker: _Worker, job: Job | None, display: Display) -> None:
+    if job is not None:
+        worker.job = job
+        display.begin(job.label)
+        worker.connection.send(job)
 
 
-def _listen(worker: _Worker, display: Display) -> Stage | None:
-    """Take one message; the stage that it says is finished."""
-    stage = worker.stage
+def _listen(worker: _Worker, display: Display) -> Job | None:
+    """Take one message; the job that it says is finished."""
+    job = worker.job
     try:
         kind, content = worker.connection.recv()
     except (EOFError, ConnectionResetError):
         worker.process.join()
-        what = f"stage {stage.id}: " if stage is not None else ""
+        what = f"stage {job.label}: " if job is not None else ""
         raise NotMeasuredError(
             f"{what}its process ended with status {worker.process.exitcode} (-9: killed, often "
             "for want of memory); run the same command again, with --workers 1 to need less"
@@ -90,24 +90,21 @@ def _listen(worker: _Worker, display: Display) -> Stage | None:
         raise content
     if kind == "say":
         display.say(content)
-    elif stage is not None and kind == "step":
-        display.step(stage, *content)
-    elif stage is not None and kind == "done":
-        display.end(stage)
-        worker.stage = None
-        return stage
+    elif job is not None and kind == "step":
+        display.step(job.label, *content)
+    elif job is not None and kind == "done":
+        display.end(job.label)
+        worker.job = None
+        return job
     return None
 
 
-def _started(
-    keys: Mapping[str, str], store: Store, kinds: Mapping[str, Kind], threads: int
-) -> _Worker:
+def _started(store: Store, threads: int) -> _Worker:
     """A process that waits for stages."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
     with _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
-        arguments = (there, dict(keys), store.root, dict(kinds), threads)
-        process = spawn.Process(target=_work, args=arguments)
+        process = spawn.Process(target=_work, args=(there, store.root, threads))
         process.start()
     there.close()
     return _Worker(process, here)
@@ -121,7 +118,7 @@ def _ended_at_last(team: list[_Worker]) -> Iterator[None]:
     finally:
         for worker in team:
             worker.connection.close()
-            if worker.stage is not None:
+            if worker.job is not None:
                 worker.process.kill()
         for worker in team:
             worker.process.join()
@@ -142,20 +139,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(
-    connection: Connection,
-    keys: Mapping[str, str],
-    root: Path,
-    kinds: Mapping[str, Kind],
-    threads: int,
-) -> None:
+def _work(connection: Connection, root: Path, threads: int) -> None:
     """A worker's life: make one stage after the other until the run closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends its workers itself
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
+    from umbench_baselines.launch import end_with_parent, portable
 
-    from umbench.engine.local import make
-
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     store = Store(root)
 
@@ -164,13 +154,13 @@ def _work(
 
     while True:
         try:
-            stage = connection.recv()
+            job = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            make(stage, keys, store, kinds, _reporter(connection), say)
+            make(job, store, _reporter(connection), say)
         except Exception as error:
-            connection.send(("failed", _sendable(error)))
+            connection.send(("failed", _traced(portable(error), error)))
         else:
             connection.send(("done", None))
 
@@ -189,26 +179,8 @@ def _reporter(connection: Connection) -> Any:
     return report
 
 
-def _sendable(error: Exception) -> Exception:
-    """The error as it is where it survives the way, else one that keeps its text."""
-    import pickle
-
-    error.add_note(_trace(error)) if hasattr(error, "add_note") else None
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(_trace(error))
-    return error
-
-
-def _trace(error: Exception) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _traced(sent: Exception, error: Exception) -> Exception:
+    """With a note of where the error was raised, which does not survive the way."""
+    if hasattr(sent, "add_note"):
+        sent.add_note("".join(traceback.format_exception(error)))
+    return sent

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from umbench.leaderboard.provenance import Method, Presented, Verdict
+
 LEAST_TRUST = 0.01
 """A smaller share of trusted pixels teaches nothing."""
 
 
 @dataclass(frozen=True)
-class Translator:
-    """A trained translator: the rows that use it and the facts of its training.
+class Network:
+    """A trained network: the rows that use it and the facts of its training.
 
-    facts: `perceptual`, the name of a network; where it learned from unlabelled images,
+    facts: those of a generator's part. Read are `psi` of its config, the truncation of its samples;
+    `perceptual`, the name of a network; and, where it learned from unlabelled images,
     `trusted_share` and, where the truth is known, `trusted_right`: class or "all" -> share.
     """
 
@@ -23,27 +26,31 @@ class Translator:
 
 
 def notes_of(
-    params: Mapping[str, Any],
-    translators: Sequence[Translator],
+    settings: Mapping[str, Any],
+    methods: Sequence[Method],
+    networks: Sequence[Network],
     classes: Sequence[str],
+    *,
     superpixels: Mapping[str, float],
+    annotators: Mapping[str, str],
+    pairs: Mapping[str, int],
 ) -> list[str]:
     """All sentences below the board, in a fixed order.
 
-    params: of the stage `board`. classes: names, the background first. superpixels: what the
-    stage of that name measured, empty without it.
+    settings: the suite as JSON. classes: names, the background first. superpixels: how many were
+    asked for and came, empty without any. annotators: row -> who made its masks, where no person
+    did. pairs: control of the utility -> how many real pairs it adds.
     """
     notes = [
-        f"{row}: annotated by {who}, not by a person."
-        for row, who in sorted(params["annotators"].items())
+        f"{row}: annotated by {who}, not by a person." for row, who in sorted(annotators.items())
     ]
-    notes += switches(params["suite"]["generators"])
-    notes += readings(params, superpixels)
-    notes += fewer_pairs(params["pairs"], params["suite"]["samples"])
-    networks = sorted({str(t.facts.get("perceptual", "none")) for t in translators} - {"none"})
-    if networks:
-        notes.append(f"Perceptual loss of the translators: {', '.join(networks)}.")
-    return notes + trust(translators, classes)
+    notes += switches(settings["generators"])
+    notes += readings(settings, methods, networks, superpixels)
+    notes += fewer_pairs(pairs, settings["samples"])
+    perceptual = sorted({str(n.facts.get("perceptual", "none")) for n in networks} - {"none"})
+    if perceptual:
+        notes.append(f"Perceptual loss of the translators: {', '.join(perceptual)}.")
+    return notes + trust(networks, classes)
 
 
 def switches(generators: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -60,19 +67,28 @@ def switches(generators: Iterable[Mapping[str, Any]]) -> list[str]:
     return out
 
 
-def readings(params: Mapping[str, Any], superpixels: Mapping[str, float]) -> list[str]:
+def readings(
+    settings: Mapping[str, Any],
+    methods: Sequence[Method],
+    networks: Sequence[Network],
+    superpixels: Mapping[str, float],
+) -> list[str]:
     """Guidance, truncation, which masks were used, and that this is one training."""
-    suite = params["suite"]
-    labelled = suite.get("labelled")
+    labelled = settings.get("labelled")
+    found = {n.facts.get("config", {}).get("psi") for n in networks} - {None}
+    psi = ", ".join(f"{value:g}" for value in sorted(found))
+    said = [
+        f"Guidance: {_guidance(settings['guidance'], superpixels)}",
+        *([f"truncation psi = {psi}"] if psi else []),
+        f"preset {settings['training']['preset']}",
+        f"label masks of {'all' if labelled is None else f'up to {labelled}'} train images.",
+    ]
     notes = [
-        f"Guidance: {_guidance(suite['guidance'], superpixels)}; truncation psi = "
-        f"{params['psi']:g}; preset {suite['training']['preset']}; label masks of "
-        f"{'all' if labelled is None else f'up to {labelled}'} train images.",
+        "; ".join(said),
         "Verdicts are about these trained networks: trained anew, with another seed, they may "
         "differ more than their images do.",
     ]
-    made = [m for m in params["methods"] if m["kind"] == "generator"]
-    by_masks = [m["name"] for m in made if m["conditions"] == "masks"]
+    by_masks = [m.name for m in methods if m.kind == "generator" and m.conditions == "masks"]
     if by_masks:
         notes.append(
             f"{', '.join(dict.fromkeys(by_masks))}: made from label masks of held-out images, "
@@ -105,17 +121,15 @@ def fewer_pairs(pairs: Mapping[str, int], samples: int) -> list[str]:
     ]
 
 
-def trust(translators: Sequence[Translator], classes: Sequence[str]) -> list[str]:
-    """How much each translator learned from unlabelled images; nothing is said to be nothing."""
+def trust(networks: Sequence[Network], classes: Sequence[str]) -> list[str]:
+    """How much each network learned from unlabelled images; nothing is said to be nothing."""
     out = []
-    for translator in translators:
-        share = translator.facts.get("trusted_share")
+    for network in networks:
+        share = network.facts.get("trusted_share")
         if not share:
             continue
-        text = (
-            f"{', '.join(translator.rows)}: trusted share of unlabelled pixels {share['all']:.2f}"
-        )
-        right = (translator.facts.get("trusted_right") or {}).get("all")
+        text = f"{', '.join(network.rows)}: trusted share of unlabelled pixels {share['all']:.2f}"
+        right = (network.facts.get("trusted_right") or {}).get("all")
         text += f", right {right:.2f}" if right is not None else ""
         none = [
             _class_name(name, classes)
@@ -135,13 +149,15 @@ def _class_name(key: str, classes: Sequence[str]) -> str:
 
 
 def against(
-    reference: str, tests: Iterable[Mapping[str, Any]], metric: str, verdict: str
+    reference: str, tests: Iterable[Mapping[str, Any]], metric: Presented, verdict: Verdict
 ) -> list[str]:
-    """How every other generator differs from the reference on the scale of the board."""
+    """How every other generator differs from the reference by a metric, as it is shown."""
     column = "p_resampling_holm" if verdict == "resampling" else "p_holm"
     said = [
         f"{row['a']} {row['difference']:+.3f} (p {row[column]:.2g})"
         for row in tests
-        if row["metric"] == metric and row["b"] == reference
+        if row["metric"] == metric.score and row["b"] == reference
     ]
-    return [f"MM-FID against {reference}, Holm-adjusted: {', '.join(said)}."] if said else []
+    if not said:
+        return []
+    return [f"{metric.label} against {reference}, Holm-adjusted: {', '.join(said)}."]

@@ -28,7 +28,8 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     colours = COLOURS[1 + (mask.astype(int) - 1) % (len(COLOURS) - 1)]
     tint = np.where(edges, 0.9, 0.22)[..., None] * (mask > 0)[..., None]
-    return np.clip(rgb * (1 - tint) + colours * tint, 0, 255).astype(np.uint8)
+    out: np.ndarray = np.clip(rgb * (1 - tint) + colours * tint, 0, 255).astype(np.uint8)
+    return out
 
 
 def grid(rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -7,7 +7,7 @@ import io
 import pandas as pd
 
 
-def box_plot(scores: pd.DataFrame, metric: str, methods: list[str], label: str) -> str:
+def box_plot(scores: pd.DataFrame, score: str, methods: list[str], label: str) -> str:
     """SVG of one box per method over observations, every observation a dot.
 
     The same scores give the same bytes.
@@ -17,7 +17,7 @@ def box_plot(scores: pd.DataFrame, metric: str, methods: list[str], label: str) 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    chosen = scores[scores["metric"] == metric]
+    chosen = scores[scores["metric"] == score]
     data = [
         chosen[chosen["method"] == m]
         .groupby(["extractor", "resolution"])["value"]

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pandas as pd
 
 from umbench.leaderboard.plots import box_plot
-from umbench.leaderboard.tables import PAIRS, cells, footer, headings
+from umbench.leaderboard.provenance import Provenance
+from umbench.leaderboard.tables import cells, footer, headings
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 def write_report(
@@ -23,7 +29,7 @@ def write_report(
     scores: pd.DataFrame,
     tests: pd.DataFrame,
     thumbnails: dict[str, tuple[str, bytes]],
-    meta: dict[str, Any],
+    provenance: Provenance,
 ) -> None:
     """Write the page. Names are escaped; nothing is loaded from elsewhere.
 
@@ -32,46 +38,58 @@ def write_report(
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
-    kinds = {str(m): kind for m, kind in zip(board["method"], board["kind"], strict=True)}
-    methods = [m for m, kind in kinds.items() if kind != PAIRS]
-    trained = [m for m in methods if kinds[m] != "untrained"]
-    scales = [
-        (
-            "Fidelity",
-            f"mm-fid-{meta['normalisation']}",
-            f"Fréchet distance, {meta['normalisation']}",
-        )
-    ]
-    if "mm-std" in meta["metrics"]:
-        scales.append(("Variety", "mm-std-relative", "feature STD / real"))
-    plots = [
-        (title, Markup(box_plot(scores, metric, trained, label))) for title, metric, label in scales
-    ]
-    shown = headings(board)
+    kinds = {method.name: method for method in provenance.methods}
+    methods = [name for name in board["method"] if kinds[name].scored]
+    trained = [name for name in methods if kinds[name].kind != "untrained"]
+    metrics, shown = provenance.metrics, headings(board, provenance.metrics)
     environment = Environment(loader=PackageLoader("umbench.leaderboard"), autoescape=True)
     page = environment.get_template("report.html.j2").render(
-        meta=meta,
+        provenance=provenance,
         headings=shown,
-        rows=list(zip(cells(board, shown), board["kind"], strict=True)),
-        footer=footer(meta),
-        plots=plots,
-        pairs=PAIRS in kinds.values(),
-        observations=observation_table(scores, methods),
+        rows=[(row, kinds[row[1]].ranked) for row in cells(board, shown, metrics)],
+        footer=footer(provenance),
+        readings=[_emphasised(metric.reading) for metric in metrics if metric.reading],
+        plots=[
+            (
+                metric.aspect,
+                Markup(box_plot(scores, metric.score, trained, metric.columns[0].axis)),
+            )
+            for metric in metrics
+        ],
+        tested=any(metric.tested for metric in metrics[:1]),
+        dice=any(heading.startswith("Dice ") for heading in shown),
+        pairs=any(method.kind == "pairs" for method in provenance.methods),
+        raw=[
+            (metric.values, metric.interval, observation_table(scores, metric.raw, methods))
+            for metric in metrics
+            if metric.interval
+        ],
         tests=_texts(tests),
         pictures=[
             (name, quote(path), base64.b64encode(data).decode())
             for name, (path, data) in thumbnails.items()
         ],
-        settings=json.dumps(meta.get("settings", {}), indent=1, sort_keys=True),
+        settings=json.dumps(dict(provenance.settings), indent=1, sort_keys=True),
     )
     path.write_text(page, encoding="utf-8")
 
 
-def observation_table(scores: pd.DataFrame, methods: list[str]) -> list[list[str]]:
-    """Raw Fréchet distances with intervals, one row per observation, one column per method."""
-    raw = scores[scores["metric"] == "frechet-distance"]
+def _emphasised(text: str) -> Markup:
+    """Escaped text with *words* set in italics.
+
+    >>> str(_emphasised("as *real*, < 1"))
+    'as <em>real</em>, &lt; 1'
+    """
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"\*([\w -]+)\*", r"<em>\1</em>", str(escape(text))))
+
+
+def observation_table(scores: pd.DataFrame, raw: str, methods: Sequence[str]) -> list[list[str]]:
+    """Raw values with intervals, one row per observation, one column per method."""
+    chosen = scores[scores["metric"] == raw]
     out = [["extractor", "px", "seed", "n", *methods]]
-    for (extractor, resolution, seed), part in raw.groupby(
+    for (extractor, resolution, seed), part in chosen.groupby(
         ["extractor", "resolution", "seed"], sort=False
     ):
         values = part.set_index("method")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from umbench.leaderboard.tables import MEANS, PRESENT, cells, footer, headings
+from umbench.leaderboard.provenance import Presented, Provenance
+from umbench.leaderboard.tables import PRESENT, cells, footer, headings, read_leaderboard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +22,7 @@ HEADING = 8
 
 def render_folder(folder: Path) -> Leaderboard:
     """What `umbench run` prints: the table of a run folder and what it was computed from."""
-    import pandas as pd
-
-    board = pd.read_csv(folder / "leaderboard.csv")
-    meta = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))["meta"]
-    return Leaderboard(board, meta)
+    return Leaderboard(*read_leaderboard(folder))
 
 
 @dataclass(frozen=True)
@@ -38,25 +34,25 @@ class Leaderboard:
     """
 
     board: pd.DataFrame
-    meta: dict[str, Any]
+    provenance: Provenance
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.measure import Measurement
         from rich.text import Text
 
         wide = options.update(max_width=UNBOUNDED)
-        everything = headings(self.board)
-        for shown, between in layouts(everything):
+        everything = headings(self.board, self.provenance.metrics)
+        for shown, between in layouts(everything, self.provenance.metrics):
             table = self.table(shown, between)
             if Measurement.get(console, wide, table).maximum <= options.max_width:
                 break
         yield table
         gone = [name for name in everything if name not in shown]
-        lines = footer(self.meta)
+        lines = footer(self.provenance)
         if gone:
             lines.insert(0, f"Left out at this width, but in leaderboard.md: {'; '.join(gone)}.")
-        if self.meta["reference"]:
-            lines.append(f"* the suite's reference, {self.meta['reference']}.")
+        if self.provenance.reference:
+            lines.append(f"* the suite's reference, {self.provenance.reference}.")
         yield from (Text(line, style="dim") for line in lines)
 
     def table(self, shown: Sequence[str], between: str) -> Table:
@@ -65,7 +61,7 @@ class Leaderboard:
         from rich.table import Table
         from rich.text import Text
 
-        title = Text(str(self.meta["suite"]))
+        title = Text(self.provenance.suite)
         table = Table(title=title, title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.show_edge = table.pad_edge = False
         for heading in shown:
@@ -77,31 +73,33 @@ class Leaderboard:
                 overflow="fold",
             )
         previous = ""
-        rows = zip(cells(self.board, shown, between), self.board["kind"], strict=True)
-        for row, kind in rows:
-            if kind == "generator" and previous and row[0] != previous:
+        ranked = {method.name for method in self.provenance.methods if method.ranked}
+        for row in cells(self.board, shown, self.provenance.metrics, between):
+            if row[1] in ranked and previous and row[0] != previous:
                 table.add_section()
-            previous = row[0] if kind == "generator" else previous
-            name = f"{row[1]} *" if row[1] == self.meta["reference"] else row[1]
-            style = "" if kind == "generator" else "dim"
+            previous = row[0] if row[1] in ranked else previous
+            name = f"{row[1]} *" if row[1] == self.provenance.reference else row[1]
+            style = "" if row[1] in ranked else "dim"
             table.add_row(row[0], Text(name), *row[2:], style=style)
         return table
 
 
-def layouts(everything: list[str]) -> Iterator[tuple[list[str], str]]:
+def layouts(everything: list[str], metrics: Sequence[Presented]) -> Iterator[tuple[list[str], str]]:
     """Headings and what stands between a mean and its standard deviation, widest first.
 
-    Columns go in this order: Dice over images with a region alone, the min-max scale, MM-STD,
-    Dice from the last region on. Tier, method and MM-FID stay.
+    Columns go in this order: Dice over images with a region alone, further scales of the first
+    metric, the other metrics from the last on, Dice from the last region on. Tier, method and the
+    first metric stay.
     """
     yield everything, " "
     yield everything, "\n"
-    others = everything[3:]
-    dice = [name for name in others if name not in MEANS]
+    first, *others = [[c.heading for c in m.columns if c.heading] for m in metrics] or [[]]
+    further = first[1:] + [heading for headings in reversed(others) for heading in headings]
+    dice = [name for name in everything[2:] if name not in (*first, *further)]
     present = [name for name in dice if name.endswith(PRESENT)]
     whole = [name for name in dice if name not in present]
     left = list(everything)
-    for name in (*reversed(present), "min-max", "MM-STD", *reversed(whole)):
+    for name in (*reversed(present), *further, *reversed(whole)):
         left.remove(name)
         yield list(left), "\n"
 

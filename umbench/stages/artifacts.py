@@ -17,8 +17,7 @@ import pandas as pd
 from umbench.data.rows import Rows, Shapes, chunk_rows, map_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from umbench_baselines.contracts import LabelMaps, Pictures, TrainingData
+    from umbench_baselines.contracts import LabelMaps, Pictures, Trained, TrainingData
 
     from umbench.data.annotated_set import AnnotatedSet
     from umbench.data.set_info import SetInfo
@@ -28,6 +27,8 @@ PIXELS = "pixels.safetensors"
 ARRAYS = "arrays.safetensors"
 MODEL = "model.safetensors"
 MODEL_FACTS = "model.json"
+FACTS = "extractor.json"
+"""Of the networks behind features, one per fold."""
 
 
 def save_arrays(folder: Path, **arrays: np.ndarray) -> None:
@@ -55,20 +56,21 @@ def load_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def save_model(folder: Path, model: nn.Module, facts: dict[str, Any]) -> None:
-    """Write a module's weights as safetensors and what is needed to build it as JSON."""
+def save_trained(folder: Path, trained: Trained) -> None:
+    """Write a network's weights as safetensors and what is needed to build it as JSON."""
     from safetensors.torch import save_file
 
-    state = {name: value.contiguous().cpu() for name, value in model.state_dict().items()}
-    save_file(state, folder / MODEL)
-    save_json(folder / MODEL_FACTS, facts)
+    weights = {name: value.contiguous().cpu() for name, value in trained.weights.items()}
+    save_file(weights, folder / MODEL)
+    save_json(folder / MODEL_FACTS, dict(trained.facts))
 
 
-def load_weights(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_model` wrote: state and facts."""
+def load_trained(folder: Path) -> Trained:
+    """Read what `save_trained` wrote."""
     from safetensors.torch import load_file
+    from umbench_baselines.contracts import Trained
 
-    return load_file(folder / MODEL), load_json(folder / MODEL_FACTS)
+    return Trained(load_file(folder / MODEL), load_json(folder / MODEL_FACTS))
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,15 @@ class SplitTable:
         for index, subject in enumerate(self.subject[rows]):
             turns[index] = seen[subject] = seen.get(subject, -1) + 1
         return rows[np.argsort(turns, kind="stable")]
+
+    def conditions(self, *, masks: bool) -> np.ndarray:
+        """Row numbers whose guidance may condition samples, held-out ones first.
+
+        masks: whether label masks are the condition. Those of train count only where they are
+        labelled: a label mask that conditions an image was drawn by somebody.
+        """
+        train = self.labelled_rows() if masks else self.rows("train")
+        return np.concatenate([self.spread(self.rows("validation")), self.spread(train)])
 
     def labelled_rows(self) -> np.ndarray:
         """Row numbers of train whose masks may be used."""
@@ -159,21 +170,20 @@ def label_maps(
 
 
 def load_training_data(
-    data: Path, split: Path, guidance: Path | None, t: int
-) -> tuple[TrainingData, AnnotatedSet, SplitTable]:
+    annotated: AnnotatedSet, table: SplitTable, guidance: Path | None, t: int
+) -> TrainingData:
     """The train split; masks of unlabelled rows are hidden."""
     import torch
     from umbench_baselines.contracts import Pictures, TrainingData
 
-    annotated, table = load_set(data), load_split(split)
     rows = table.rows("train")
     labelled = table.labelled[rows]
-    training = TrainingData(
+    return TrainingData(
         images=pictures(annotated, rows),
         guidance=(None if guidance is None else Pictures(load_arrays(guidance)["guidance"], rows)),
         masks=label_maps(annotated, rows, labelled),
         labelled=torch.from_numpy(labelled),
         classes=len(annotated.info.classes),
         t=t,
+        layout=annotated.info.layout,
     )
-    return training, annotated, table

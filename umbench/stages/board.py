@@ -3,120 +3,145 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from umbench_metrics.panel import ExtractorFacts
+from umbench_metrics.registry import get
 
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.data.rows import map_arrays
-from umbench.leaderboard.notes import Translator, against, notes_of
+from umbench.leaderboard.notes import Network, against, notes_of
 from umbench.leaderboard.pictures import Samples
+from umbench.leaderboard.provenance import LeftOut, Method, Presented, Provenance
 from umbench.leaderboard.report import write_report
-from umbench.leaderboard.tables import PAIRS, summarise, write_leaderboard
+from umbench.leaderboard.tables import summarise, write_leaderboard
 from umbench.pipeline import Context
-from umbench.stages.artifacts import load_json, load_set, load_split, save_table
-from umbench.stages.compare import scale_name
+from umbench.stages.artifacts import (
+    MODEL_FACTS,
+    load_json,
+    load_set,
+    load_split,
+    save_table,
+)
+from umbench.stages.scores import EXTRACTORS, LEFT_OUT, read_scores, span
+
+if TYPE_CHECKING:
+    from umbench.stages.values import Board, Producer
 
 SHOWN = 6
 TESTED = "test images"
 
 
-def run(context: Context) -> None:
-    """Params: those of `compare`, the suite, what was left out, psi, annotators, translators
-    (input role -> the rows that use it).
-    """
-    params = context.stage.params
-    scores = pd.read_csv(context.inputs["scores"] / "scores.csv", keep_default_na=True)
-    scores["flag"] = scores["flag"].fillna("")
-    tests = pd.read_csv(context.inputs["compare"] / "tests.csv")
-    dice_path = context.inputs["compare"] / "dice.csv"
-    dice = None
-    if dice_path.exists():
-        text = {"subject": str, "image": str}
-        dice = pd.read_csv(dice_path, keep_default_na=False, dtype=text)
-    real = load_set(context.inputs["data"])
-    meta = _meta(context, scores, tests, [name for _, name in sorted(real.info.classes.items())])
-    kinds = {m["name"]: m["kind"] for m in params["methods"]}
-    kinds |= dict.fromkeys(params["pairs"], PAIRS)
-    board = summarise(scores, dice, tests, kinds, meta)
-    write_leaderboard(context.output, board, meta)
+def run(context: Context[Board]) -> None:
+    """Writes leaderboard.*, scores.csv, tests.csv, dice.csv, pictures and report.html."""
+    stage = context.stage
+    scores = read_scores(context, stage.scores)
+    tests, dice = pd.read_csv(context.folder(stage.compare) / "tests.csv"), None
+    if stage.utility is not None:
+        folder, text = context.folder(stage.utility), {"subject": str, "image": str}
+        dice = pd.read_csv(folder / "dice.csv", keep_default_na=False, dtype=text)
+        tests = pd.concat([tests, pd.read_csv(folder / "tests.csv")], ignore_index=True)
+    real = load_set(context.folder(stage.real.data))
+    provenance = provenance_of(context, scores, tests, real)
+    board = summarise(scores, dice, tests, provenance)
+    write_leaderboard(context.output, board, provenance)
     save_table(context.output / "scores.csv", scores)
     save_table(context.output / "tests.csv", tests)
     if dice is not None:
         save_table(context.output / "dice.csv", dice)
+    thumbnails = _pictures(context, real, list(board["method"]))
+    write_report(context.output / "report.html", board, scores, tests, thumbnails, provenance)
+
+
+def provenance_of(
+    context: Context[Board], scores: pd.DataFrame, tests: pd.DataFrame, real: AnnotatedSet
+) -> Provenance:
+    """What the tables were computed from, as all of them say it."""
+    stage = context.stage
+    settings, seen = stage.compare.tests, stage.scores[0].seen
+    names = set(scores["metric"])
+    metrics = [(get(s.metric), span(s)) for s in stage.scores]
+    shown = tuple(Presented.of(m, m.shown(names, over)) for m, over in metrics)
+    facts = load_json(context.folder(stage.scores[0]) / EXTRACTORS)
+    notes: list[str] = []
+    if settings.reference:
+        records = tests.to_dict("records")
+        notes += against(settings.reference, records, shown[0], settings.verdict)
+    pairs = [Method(name, "pairs") for name in stage.pairs]
+    return Provenance(
+        suite=stage.suite["name"],
+        methods=(*stage.methods, *pairs),
+        metrics=shown,
+        verdict=settings.verdict,
+        alpha=settings.alpha,
+        extractors=tuple(
+            ExtractorFacts.read(facts[name]) for name in dict.fromkeys(s.extractor for s in seen)
+        ),
+        resolutions=seen[0].synthetic.resolutions,
+        seeds=tuple(dict.fromkeys(s.seed for s in seen)),
+        n_real=int(scores["n_real"].iloc[0]),
+        n_synthetic=int(scores["n_synthetic"].iloc[0]),
+        reference=settings.reference,
+        left_out=(*stage.left_out, *_set_aside(context, shown)),
+        notes=(*notes, *_notes(context, real)),
+        settings=stage.suite,
+    )
+
+
+def _set_aside(context: Context[Board], shown: tuple[Presented, ...]) -> list[LeftOut]:
+    """Observations that a scale had to leave out, of the scales that are shown."""
+    out = []
+    for score, item in zip(context.stage.scores, shown, strict=True):
+        left_out = load_json(context.folder(score) / LEFT_OUT).get(item.score, {})
+        out += [LeftOut(where, why) for where, why in left_out.items()]
+    return out
+
+
+def _notes(context: Context[Board], real: AnnotatedSet) -> list[str]:
+    stage = context.stage
+    networks = [
+        Network(told.rows, load_json(context.folder(told.network) / MODEL_FACTS))
+        for told in stage.told
+    ]
+    measured: dict[str, float] = {}
+    if stage.superpixels is not None:
+        result = load_json(context.folder(stage.superpixels) / "result.json")
+        measured = result.get("measured") or {}
+    classes = [name for _, name in sorted(real.info.classes.items())]
+    return notes_of(
+        stage.suite, stage.methods, networks, classes,
+        superpixels=measured, annotators=stage.annotators, pairs=stage.pairs,
+    )  # fmt: skip
+
+
+def _pictures(
+    context: Context[Board], real: AnnotatedSet, ranked: list[str]
+) -> dict[str, tuple[str, bytes]]:
+    """Pictures of the test images and of every row that has some, the best first: name -> path of
+    the picture in the run folder, and its thumbnail.
+    """
     folder = context.output / "pictures"
     folder.mkdir()
+    rows = {row.name: row.samples for row in context.stage.shown}
+    names = [TESTED, *(name for name in ranked if name in rows)]
     thumbnails = {}
-    shown = [TESTED, *board.loc[board["kind"] != PAIRS, "method"]]
-    for index, name in enumerate(shown):
-        samples = _samples(context, name, real)
+    for index, name in enumerate(names):
+        samples = _samples(context, real, rows.get(name))
         path = folder / f"{name.replace(' ', '-')}.png"
         path.write_bytes(samples.png())
         thumbnails[name] = (f"pictures/{path.name}", samples.thumbnail())
-        context.progress(index + 1, len(shown), "pictures")
-    write_report(context.output / "report.html", board, scores, tests, thumbnails, meta)
+        context.progress(index + 1, len(names), "pictures")
+    return thumbnails
 
 
-def _meta(
-    context: Context, scores: pd.DataFrame, tests: pd.DataFrame, classes: list[str]
-) -> dict[str, Any]:
-    params = context.stage.params
-    settings, shown = params["statistics"], scale_name(scores, params["statistics"])
-    extractors = load_json(context.inputs["scores"] / "extractors.json")
-    set_aside = load_json(context.inputs["scores"] / "scales.json")
-    notes = notes_of(params, _translators(context), classes, _superpixels(context))
-    if settings["reference"]:
-        records = tests.to_dict("records")
-        notes = (
-            against(settings["reference"], records, f"mm-fid-{shown}", settings["verdict"]) + notes
-        )
-    if shown != settings["normalisation"]:
-        notes.insert(
-            0,
-            f"MM-FID is {shown}, not {settings['normalisation']}: in no observation does degraded "
-            "score above real.",
-        )
-    return {
-        "suite": params["suite"]["name"],
-        "metrics": params["metrics"],
-        "normalisation": shown,
-        "verdict": settings["verdict"],
-        "alpha": settings["alpha"],
-        "reference": settings["reference"],
-        "extractors": [extractors[name] for name in params["extractors"]],
-        "resolutions": params["resolutions"],
-        "seeds": params["seeds"],
-        "n_real": int(scores["n_real"].iloc[0]),
-        "n_synthetic": int(scores["n_synthetic"].iloc[0]),
-        "left_out": [*params["left_out"], *set_aside.get(shown, [])],
-        "notes": notes,
-        "settings": params["suite"],
-    }
-
-
-def _translators(context: Context) -> list[Translator]:
-    return [
-        Translator(rows, load_json(context.inputs[role] / "model.json"))
-        for role, rows in sorted(context.stage.params["translators"].items())
-    ]
-
-
-def _superpixels(context: Context) -> dict[str, float]:
-    """How many superpixels were asked for, and how many came."""
-    if "superpixels" not in context.inputs:
-        return {}
-    result = load_json(context.inputs["superpixels"] / "result.json")
-    measured: dict[str, float] = result.get("measured") or {}
-    return measured
-
-
-def _samples(context: Context, name: str, real: AnnotatedSet) -> Samples:
-    """A row's first images at the first seed; no others are read."""
-    if name == TESTED:
-        test = load_split(context.inputs["split"]).rows("test")[:SHOWN]
+def _samples(context: Context[Board], real: AnnotatedSet, producer: Producer | None) -> Samples:
+    """First images of a set, or of the test split; no others are read."""
+    if producer is None:
+        test = load_split(context.folder(context.stage.real.split)).rows("test")[:SHOWN]
         return _drawn(real.take(test))
-    folder = context.inputs[f"samples {name}|{context.stage.params['seeds'][0]}"]
+    folder = context.folder(producer)
     made = load_set(folder)
     conditions = _conditions(folder)
     if conditions is not None:

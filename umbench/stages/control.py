@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from umbench_metrics.degrade import degrade
 
@@ -17,26 +19,30 @@ from umbench.stages.artifacts import (
 )
 from umbench.stages.sample import to_grey
 
+if TYPE_CHECKING:
+    from umbench.stages.values import Control
 
-def run(context: Context) -> None:
-    """Params: control (`real`: held-out images; `degraded`: damaged test images), count, seed."""
-    params = context.stage.params
-    data, table = load_set(context.inputs["data"]), load_split(context.inputs["split"])
-    split = "validation" if params["control"] == "real" else "test"
-    rows = table.spread(table.rows(split))[: params["count"]]
+
+def run(context: Context[Control]) -> None:
+    """Writes a set: held-out images as they are, or damaged test images."""
+    stage = context.stage
+    data = load_set(context.folder(stage.real.data))
+    table = load_split(context.folder(stage.real.split))
+    split = "validation" if stage.control == "real" else "test"
+    rows = table.spread(table.rows(split))[: stage.count]
     shapes = {"images": ((len(rows), *data.images.shape[1:]), data.images.dtype)}
     if data.masks is not None:
         shapes["masks"] = ((len(rows), *data.masks.shape[1:]), data.masks.dtype)
     made = pixel_rows(context.scratch, shapes)
     for chunk in made.missing():
         images = data.images[rows[chunk]]
-        if params["control"] == "degraded":
+        if stage.control == "degraded":
             seen = pictures(data, rows).batch(chunk)
-            damaged = degrade(seen, params["seed"], start=chunk.start)
+            damaged = degrade(seen, stage.seed, start=chunk.start)
             images = to_grey(damaged, data.images.dtype)
         masks = {} if data.masks is None else {"masks": data.masks[rows[chunk]]}
         made.put(chunk, images=images, **masks)
-        context.progress(made.done, made.count, params["control"])
+        context.progress(made.done, made.count, stage.control)
     made.finish(context.output / PIXELS)
     save_tables(context.output, data.info, data.table.iloc[rows])
     save_arrays(context.output, rows=np.asarray(rows))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from umbench_baselines.launch import device_processes, launch
 from umbench_baselines.training import Devices, TrainingRun, run_loop
 from umbench_metrics.degrade import Degraded
-from umbench_metrics.extractors.task import age_group, preset, save_task, train_task
+from umbench_metrics.extractors.age import age_group
+from umbench_metrics.extractors.task import preset, save_task, train_task
 from umbench_metrics.images import Images, Joined
 
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.errors import NotMeasuredError
-from umbench.pipeline import Context, Progress, Stage
+from umbench.pipeline import Context, Progress
 from umbench.stages.artifacts import SplitTable, load_json, load_set, load_split, pictures
 
-FOLDS = 2
+if TYPE_CHECKING:
+    from umbench.stages.values import TaskNetwork
 
 Examples = tuple[Images, torch.Tensor]
 """Images and their class numbers (N,), -1 where unknown."""
@@ -43,15 +44,14 @@ class DeviceLoop(Devices):
         run_loop(parts, total, step, self.training, self, label=label)
 
 
-def run(context: Context) -> dict[str, float]:
-    """Params: task, preset, scale, seed, precision and, for source, sources and fold.
+def run(context: Context[TaskNetwork]) -> dict[str, float]:
+    """Writes the network and what is known of it.
 
     A `source` network of fold k never sees synthetic images whose number modulo 2 is k, and no
     real image outside train, so that every image can be scored by a network that did not see it.
     """
     processes = device_processes()
-    arguments = (context.stage, context.inputs, context.output, context.scratch)
-    launch(train, arguments, processes, context.progress)
+    launch(train, (context.silent(),), processes, context.progress)
     record = load_json(context.output / "task.json")
     return {
         "held_out_accuracy": record["accuracy"],
@@ -60,47 +60,47 @@ def run(context: Context) -> dict[str, float]:
     }
 
 
-def train(
-    stage: Stage, inputs: Mapping[str, Path], output: Path, scratch: Path, progress: Progress
-) -> None:
+def train(context: Context[TaskNetwork], progress: Progress) -> None:
     """What each process does; the main one writes the trained network."""
-    params = stage.params
-    known, held_out, classes, seen = examples(params, inputs)
+    stage = context.stage
+    known, held_out, classes, seen = examples(context)
     if len(torch.unique(known[1][known[1] >= 0])) < 2:
         raise NotMeasuredError(
-            f"extractor {params['task']}: the train split knows fewer than two classes; leave it "
+            f"extractor {stage.task}: the train split knows fewer than two classes; leave it "
             "out of panel.extractors"
         )
-    training = TrainingRun(
-        folder=scratch, seed=params["seed"], precision=params["precision"], progress=progress
-    )
-    loop = DeviceLoop(training)
+    run = TrainingRun(
+        folder=context.scratch, budget=stage.budget, seed=stage.seed, precision=stage.precision,
+        progress=progress,
+    )  # fmt: skip
+    loop = DeviceLoop(run)
     network = train_task(
         *known,
         classes,
-        preset(params["preset"], seed=params["seed"], scale=params["scale"]),
+        preset(stage.budget.preset, seed=stage.seed, scale=stage.budget.scale),
         loop=loop,
         held_out=held_out,
         trained_on=seen,
-        name=params["task"],
+        name=stage.task,
     )
     if loop.main:
-        save_task(network, output)
+        save_task(network, context.output)
 
 
-def examples(
-    params: Mapping[str, Any], inputs: Mapping[str, Path]
-) -> tuple[Examples, Examples, int, tuple[str, ...]]:
+def examples(context: Context[TaskNetwork]) -> tuple[Examples, Examples, int, tuple[str, ...]]:
     """What a network is trained on and judged by, how many classes, and who was seen."""
-    data, table = load_set(inputs["data"]), load_split(inputs["split"])
-    if params["task"] == "source":
-        known, held_out = source_examples(params, inputs, data, table)
-        return known, held_out, len(params["sources"]) + 1, ("real", *params["sources"])
+    stage = context.stage
+    data = load_set(context.folder(stage.real.data))
+    table = load_split(context.folder(stage.real.split))
+    if stage.fold is not None:
+        known, held_out = source_examples(context, data, table)
+        names = tuple(source.name for source in stage.told_apart)
+        return known, held_out, len(names) + 1, ("real", *names)
     rows = table.rows("train")
-    known = subject_examples(params["task"], data, rows)
-    held_out = subject_examples(params["task"], data, table.rows("validation"))
+    known = subject_examples(stage.task, data, rows)
+    held_out = subject_examples(stage.task, data, table.rows("validation"))
     subjects = tuple(sorted(set(data.table["subject"].iloc[rows])))
-    return known, held_out, 2 if params["task"] == "sex" else 4, subjects
+    return known, held_out, 2 if stage.task == "sex" else 4, subjects
 
 
 def subject_examples(task: str, data: AnnotatedSet, rows: np.ndarray) -> Examples:
@@ -114,25 +114,26 @@ def subject_examples(task: str, data: AnnotatedSet, rows: np.ndarray) -> Example
 
 
 def source_examples(
-    params: Mapping[str, Any], inputs: Mapping[str, Path], data: AnnotatedSet, table: SplitTable
+    context: Context[TaskNetwork], data: AnnotatedSet, table: SplitTable
 ) -> tuple[Examples, Examples]:
     """Train and held-out images with their source: 0 is real, then the others in order.
 
-    The controls are sources too, on the same terms as the entries: an extractor that knew the
-    entries alone would find fault with them and see nothing strange in damaged images. What is
+    The controls are sources too, on the same terms as the generators: an extractor that knew the
+    generators alone would find fault with them and see nothing strange in damaged images. What is
     damaged are train images, so that no network sees a test image in any form.
     """
     real, held_real = (pictures(data, table.rows(split)) for split in ("train", "validation"))
     known: list[Images] = [real]
     held_out: list[Images] = [held_real]
-    for source in params["sources"]:
-        if source == "degraded":
-            known.append(Degraded(real, seed=1))
-            held_out.append(Degraded(held_real, seed=2))
-        else:
-            outside, inside = _folds(inputs, source, params["fold"])
+    for source in context.stage.told_apart:
+        if source.sets:
+            sets = [load_set(context.folder(made)) for made in source.sets]
+            outside, inside = _folds(sets, context.stage.fold or 0, context.stage.folds)
             known.append(outside)
             held_out.append(inside)
+        else:
+            known.append(Degraded(real, seed=1))
+            held_out.append(Degraded(held_real, seed=2))
     return _labelled(known), _labelled(held_out)
 
 
@@ -142,12 +143,11 @@ def _labelled(parts: list[Images]) -> Examples:
     return Joined(tuple(parts)), torch.from_numpy(labels)
 
 
-def _folds(inputs: Mapping[str, Path], source: str, fold: int) -> tuple[Images, Images]:
-    """A source's images outside and inside a fold; several samples may be one source."""
+def _folds(sets: list[AnnotatedSet], fold: int, folds: int) -> tuple[Images, Images]:
+    """A source's images outside and inside a fold; several sets may be one source."""
     outside, inside = [], []
-    for role in sorted(role for role in inputs if role.startswith(f"samples {source}|")):
-        data = load_set(inputs[role])
-        rows = np.arange(len(data))
-        outside.append(pictures(data, rows[rows % FOLDS != fold]))
-        inside.append(pictures(data, rows[rows % FOLDS == fold]))
+    for made in sets:
+        rows = np.arange(len(made))
+        outside.append(pictures(made, rows[rows % folds != fold]))
+        inside.append(pictures(made, rows[rows % folds == fold]))
     return Joined(tuple(outside)), Joined(tuple(inside))

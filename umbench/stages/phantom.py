@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,49 +15,49 @@ from umbench.stages.artifacts import PIXELS, pixel_rows, save_tables
 
 if TYPE_CHECKING:
     from umbench.data.rows import Rows
+    from umbench.stages.values import Phantom
 
 WORTH_A_PROCESS = 8.0
 """Seconds of work that are left for several processes to be started."""
 
 
-def run(context: Context) -> None:
-    """Params: subjects, size (montage side, px), seed, montages (per subject)."""
-    params = context.stage.params
-    arguments = (context.scratch, *(params[k] for k in ("subjects", "size", "seed", "montages")))
-    rows, started = _rows(*arguments), time.monotonic()
+def run(context: Context[Phantom]) -> None:
+    """Writes the set; goes on from what a kill left."""
+    stage = context.stage
+    rows, started = _rows(context), time.monotonic()
     for chunk in rows.missing()[:1]:
-        _draw(rows, chunk, *arguments[1:])
+        _draw(rows, chunk, stage)
     left = len(rows.missing())
     seconds = (time.monotonic() - started) * left
     processes = min(os.cpu_count() or 1, left) if seconds > WORTH_A_PROCESS else 1
-    launch(draw, arguments, processes, context.progress)
+    launch(draw, (context.silent(),), processes, context.progress)
     rows.finish(context.output / PIXELS)
-    save_tables(
-        context.output,
-        *describe_phantom_set(params["subjects"], params["seed"], params["montages"]),
-    )
+    info, table = describe_phantom_set(stage.subjects, stage.seed, stage.montages)
+    save_tables(context.output, info, table)
 
 
-def _rows(scratch: Path, subjects: int, size: int, seed: int, montages: int) -> Rows:
-    shape = (subjects * montages, size, size)
+def _rows(context: Context[Phantom]) -> Rows:
+    stage = context.stage
+    shape = (stage.subjects * stage.montages, stage.size, stage.size)
     byte = np.dtype(np.uint8)
-    return pixel_rows(scratch, {"images": (shape, byte), "masks": (shape, byte)})
+    return pixel_rows(context.scratch, {"images": (shape, byte), "masks": (shape, byte)})
 
 
-def draw(
-    scratch: Path, subjects: int, size: int, seed: int, montages: int, progress: Progress
-) -> None:
+def draw(context: Context[Phantom], progress: Progress) -> None:
     """What each process does: its share of the chunks that are missing."""
-    rows = _rows(scratch, subjects, size, seed, montages)
+    rows = _rows(context)
     for chunk in rows.missing(*place()):
-        _draw(rows, chunk, subjects, size, seed, montages)
+        _draw(rows, chunk, context.stage)
         progress(rows.done, rows.count, "images")
 
 
-def _draw(rows: Rows, chunk: slice, subjects: int, size: int, seed: int, montages: int) -> None:
+def _draw(rows: Rows, chunk: slice, stage: Phantom) -> None:
     """A chunk may begin or end within a subject, whose other montages are then left out."""
+    montages = stage.montages
     first, last = chunk.start // montages, (chunk.stop - 1) // montages
-    drawn = [draw_subject(number, size, seed, montages) for number in range(first, last + 1)]
+    drawn = [
+        draw_subject(number, stage.size, stage.seed, montages) for number in range(first, last + 1)
+    ]
     images, masks = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     inside = slice(chunk.start - first * montages, chunk.stop - first * montages)
     rows.put(chunk, images=images[inside], masks=masks[inside])

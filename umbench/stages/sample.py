@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from umbench_baselines.contracts import LabelMaps, Pictures
-from umbench_baselines.entries import PARTS, get
+from umbench_baselines import entries
+from umbench_baselines.contracts import AnnotatedBatch, LabelMaps, Pictures, as_conditions
 from umbench_baselines.launch import device_processes, launch, place
-from umbench_baselines.parts import Sampler
 from umbench_baselines.training import Devices
 
 from umbench.data.annotated_set import SetInfo, write_pictures
 from umbench.data.rows import write_arrays
 from umbench.errors import InputError
-from umbench.pipeline import Context, Progress, Stage
+from umbench.pipeline import Context, Progress
 from umbench.stages.artifacts import (
     PIXELS,
     SET,
@@ -27,7 +25,7 @@ from umbench.stages.artifacts import (
     load_arrays,
     load_set,
     load_split,
-    load_weights,
+    load_trained,
     pixel_rows,
     save_arrays,
     save_tables,
@@ -35,28 +33,26 @@ from umbench.stages.artifacts import (
 
 if TYPE_CHECKING:
     from umbench.data.rows import Rows
+    from umbench.stages.values import Sample
 
 
-def run(context: Context) -> dict[str, Any]:
-    """Params: entry, name, count, seed, psi, t. Inputs: data, split, the parts, and guidance where
-    the entry starts from real guidance: held-out conditions first, then train.
+def run(context: Context[Sample]) -> dict[str, Any]:
+    """Writes a set of generated images.
 
+    Where the generator starts from real guidance or masks: held-out conditions first, then train.
     Images are drawn batch by batch on every device, straight to files; a kill loses one batch.
     """
     processes = device_processes()
-    arguments = (context.stage, context.inputs, context.scratch)
-    drawing = Drawing(*arguments)  # begins the files that all processes fill
+    drawing = Drawing(context)  # begins the files that all processes fill
     if processes == 1:
         drawing.fill(context.progress)
     else:
-        launch(draw, arguments, processes, context.progress)
+        launch(draw, (context.silent(),), processes, context.progress)
     made = drawing.rows.arrays
-    kept = drawing.sampler.keep(
-        torch.from_numpy(made["doubt"].copy()) if "doubt" in made else None
-    ).numpy()
+    kept = drawing.kept()
     pixels = {name: array for name, array in made.items() if name != "doubt"}
-    params = context.stage.params
-    info, table = describe(drawing.data.info, params["name"], len(kept), params["seed"])
+    stage = context.stage
+    info, table = describe(drawing.data.info, stage.name, len(kept), stage.seed)
     if "masks" not in pixels:
         table["mask_file_name"] = ""
     save_tables(context.output, info, table)
@@ -67,50 +63,44 @@ def run(context: Context) -> dict[str, Any]:
         drawing.rows.finish(context.output / PIXELS)
     else:
         write_arrays(context.output / PIXELS, pixels, rows=kept)
-    return {"processes": processes, "drawn": drawing.sampler.drawn}
+    return {"processes": processes, "drawn": drawing.rows.count}
 
 
-def draw(stage: Stage, inputs: Mapping[str, Path], scratch: Path, progress: Progress) -> None:
+def draw(context: Context[Sample], progress: Progress) -> None:
     """What each of several processes does."""
-    Drawing(stage, inputs, scratch).fill(progress)
+    Drawing(context).fill(progress)
 
 
 class Drawing:
-    """The sampler of a stage and the file that its images go to."""
+    """A generator with its networks, and the file that its images go to."""
 
-    def __init__(self, stage: Stage, inputs: Mapping[str, Path], scratch: Path) -> None:
-        params = stage.params
-        entry = get(params["entry"])
-        self.data, table = load_set(inputs["data"]), load_split(inputs["split"])
+    def __init__(self, context: Context[Sample]) -> None:
+        self.stage = stage = context.stage
+        self.generator = entries.get(stage.generator)
+        self.data = load_set(context.folder(stage.real.data))
         self.condition_rows: np.ndarray | None = None
-        conditions: Pictures | LabelMaps | None = None
-        if entry.conditions is not None:
-            masks = entry.conditions == "masks"
-            rows = condition_rows(table, params["count"], params["name"], masks=masks)
+        self.conditions: Pictures | LabelMaps | None = None
+        if self.generator.conditions is not None:
+            masks = self.generator.conditions == "masks"
+            table = load_split(context.folder(stage.real.split))
+            rows = condition_rows(table, stage.count, stage.name, masks=masks)
             self.condition_rows = rows
-            conditions = (
-                label_maps(self.data, rows)
-                if masks
-                else Pictures(load_arrays(inputs["guidance"])["guidance"], rows)
-            )
-        roles = [role for role in inputs if role in PARTS]
-        self.sampler = Sampler(
-            entry,
-            {role: load_weights(inputs[role]) for role in roles},
-            count=params["count"],
-            seed=params["seed"],
-            conditions=conditions,
-            t=params["t"],
-            psi=params["psi"],
-            device=Devices().device,
-        )
-        self.rows = self._rows(scratch, from_guidance="g2-guidance" in roles)
+            if masks:
+                self.conditions = label_maps(self.data, rows)
+            elif stage.guidance is not None:
+                guidance = load_arrays(context.folder(stage.guidance))["guidance"]
+                self.conditions = Pictures(guidance, rows)
+        networks = {
+            train.part.name: load_trained(context.folder(train)) for train in stage.networks
+        }
+        self.state = self.generator.build(networks, stage.options, Devices().device)
+        self.rows = self._rows(context.scratch)
 
     def fill(self, progress: Progress) -> None:
         """Draw this process's share of the chunks that are missing."""
         numbers = np.array(sorted(self.data.info.classes), dtype=np.uint8)
         for chunk in self.rows.missing(*place()):
-            made = self.sampler.batch(chunk)
+            made = self._batch(chunk)
             values: dict[str, np.ndarray] = {"images": to_grey(made.images, self.data.images.dtype)}
             if made.masks is not None:
                 values["masks"] = numbers[made.masks.numpy()]
@@ -121,27 +111,36 @@ class Drawing:
             self.rows.put(chunk, **values)
             progress(self.rows.done, self.rows.count, "images")
 
-    def _rows(self, scratch: Path, *, from_guidance: bool) -> Rows:
-        byte, count = np.dtype(np.uint8), self.sampler.drawn
+    def kept(self) -> np.ndarray:
+        """Numbers of the images that are kept of those drawn."""
+        doubt = self.rows.arrays.get("doubt")
+        if doubt is None:
+            return np.arange(self.rows.count)
+        return self.generator.keep(torch.from_numpy(doubt.copy()), self.stage.count).numpy()
+
+    def _batch(self, chunk: slice) -> AnnotatedBatch:
+        real = self.conditions
+        conditions = None if real is None else as_conditions(real, chunk)
+        return self.generator.sample(
+            self.state, chunk.stop - chunk.start, self.stage.seed, conditions, start=chunk.start
+        )
+
+    def _rows(self, scratch: Path) -> Rows:
+        byte, count = np.dtype(np.uint8), self.generator.drawn(self.stage.count, self.state)
         shape = (count, *self.data.images.shape[1:])
         shapes = {"images": (shape, self.data.images.dtype)}
-        if self.sampler.annotates:
+        if self.generator.annotates(self.stage.options):
             shapes["masks"] = (shape, byte)
-        if from_guidance:
+        if self.generator.guided:
             shapes["conditions"] = (shape, byte)
-        if self.sampler.doubts:
+        if self.generator.chooses:
             shapes["doubt"] = ((count,), np.dtype(np.float32))
         return pixel_rows(scratch, shapes)
 
 
 def condition_rows(table: SplitTable, count: int, name: str, *, masks: bool) -> np.ndarray:
-    """Rows whose guidance conditions the samples; none is used twice.
-
-    Held-out ones first. masks: those of train are taken only where they are labelled, since a
-    label mask that conditions an image was drawn by somebody.
-    """
-    train = table.labelled_rows() if masks else table.rows("train")
-    rows = np.concatenate([table.spread(table.rows("validation")), table.spread(train)])
+    """Rows whose guidance conditions the samples; none is used twice."""
+    rows = table.conditions(masks=masks)
     if count > len(rows):
         raise InputError(
             f"samples: {count} asked of {name}, but validation and train hold {len(rows)} "

@@ -3,67 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from torch import nn
 from umbench_baselines.launch import device_processes, launch
-from umbench_baselines.segmenter import Pairs, preset, segment, train_segmenter
+from umbench_baselines.segmenter import Pairs, preset, segment, train_segmenter, trained_segmenter
 from umbench_baselines.training import Devices, TrainingRun, batches
 from umbench_metrics.overlap import DiceTable, dice
 
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.errors import InputError
-from umbench.pipeline import Context, Progress, Stage
+from umbench.pipeline import Context, Progress
 from umbench.stages.artifacts import (
     SplitTable,
     label_maps,
     load_set,
     load_split,
     pictures,
-    save_model,
     save_table,
+    save_trained,
 )
+
+if TYPE_CHECKING:
+    from umbench.stages.values import Segment
 
 BATCH = 8
 """Test images that are segmented and scored at once."""
 
 
-def run(context: Context) -> dict[str, Any]:
-    """Params: preset, scale, seed, precision; pairs (null, or a control: `control_rows`) and
-    count, of the control's pairs. Inputs: data, split and, for a generator's arm, synthetic.
-    """
+def run(context: Context[Segment]) -> dict[str, Any]:
+    """Writes the network and dice.csv: its scores on every test image."""
     processes = device_processes()
-    arguments = (context.stage, context.inputs, context.output, context.scratch)
-    launch(train, arguments, processes, context.progress)
+    launch(train, (context.silent(),), processes, context.progress)
     return {"processes": processes}
 
 
-def train(
-    stage: Stage, inputs: Mapping[str, Path], output: Path, scratch: Path, progress: Progress
-) -> None:
+def train(context: Context[Segment], progress: Progress) -> None:
     """What each process does; the main one writes the network and its scores on test."""
-    params = stage.params
-    data, table = load_set(inputs["data"]), load_split(inputs["split"])
+    stage = context.stage
+    data = load_set(context.folder(stage.real.data))
+    table = load_split(context.folder(stage.real.split))
     classes = len(data.info.classes)
-    training = TrainingRun(
-        folder=scratch, seed=params["seed"], precision=params["precision"], progress=progress
-    )
+    run = TrainingRun(
+        folder=context.scratch, budget=stage.budget, seed=stage.seed, precision=stage.precision,
+        progress=progress,
+    )  # fmt: skip
     model = train_segmenter(
         load_pairs(data, table.labelled_rows()),
         classes,
-        preset(params["preset"], params["scale"]),
-        training,
-        synthetic=further_pairs(params, inputs, data, table),
+        preset(stage.budget.preset, stage.budget.scale),
+        run,
+        synthetic=further_pairs(context, data, table),
     )
     if not Devices().main:
         return
-    save_model(output, model, {"preset": params["preset"], "classes": classes})
+    save_trained(context.output, trained_segmenter(model, stage.budget.preset, classes))
     test = table.rows("test")
     scores = score(model, load_pairs(data, test), classes)
-    save_table(output / "dice.csv", dice_table(scores, data.info.classes, data.table.iloc[test]))
+    found = dice_table(scores, data.info.classes, data.table.iloc[test])
+    save_table(context.output / "dice.csv", found)
 
 
 def load_pairs(
@@ -73,15 +73,16 @@ def load_pairs(
     return Pairs(pictures(data, images), label_maps(data, images if masks is None else masks))
 
 
-def further_pairs(
-    params: Mapping[str, Any], inputs: Mapping[str, Path], data: AnnotatedSet, table: SplitTable
-) -> Pairs | None:
-    """What an arm adds to the real pairs: a generator's samples, a control's, or nothing."""
-    if "synthetic" in inputs:
-        return load_pairs(load_set(inputs["synthetic"]))
-    if params["pairs"] is None:
+def further_pairs(context: Context[Segment], data: AnnotatedSet, table: SplitTable) -> Pairs | None:
+    """What an arm adds to the real pairs: a set of samples, a control's pairs, or nothing."""
+    stage = context.stage
+    if stage.synthetic is not None:
+        return load_pairs(load_set(context.folder(stage.synthetic)))
+    if stage.pairs is None:
         return None
-    return load_pairs(data, *control_rows(params["pairs"], table, params["count"], params["seed"]))
+    return load_pairs(
+        data, *control_rows(stage.pairs.control, table, stage.pairs.count, stage.seed)
+    )
 
 
 def control_rows(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -9,14 +12,16 @@ from umbench.data.splits import split_rows
 from umbench.pipeline import Context
 from umbench.stages.artifacts import load_set, save_table
 
+if TYPE_CHECKING:
+    from umbench.stages.values import Split
 
-def run(context: Context) -> None:
-    """Params: splits (train, validation, test, in subjects) or null to take the set's own;
-    labelled (images, null: all of train); seed.
-    """
-    params = context.stage.params
-    table = load_set(context.inputs["data"]).table
-    split, labelled = split_rows(table, params["splits"], params["labelled"], params["seed"])
+
+def run(context: Context[Split]) -> None:
+    """Writes split.csv: one row per image of the set."""
+    stage = context.stage
+    table = load_set(context.folder(stage.data)).table
+    shares = None if stage.shares is None else asdict(stage.shares)
+    split, labelled = split_rows(table, shares, stage.labelled, stage.seed)
     out = pd.DataFrame(
         {
             "row": np.arange(len(table)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from umbench_baselines.guidance.superpixels import segment
@@ -11,28 +12,31 @@ from umbench_baselines.guidance.superpixels import segment
 from umbench.data.annotated_set import AnnotatedSet
 from umbench.errors import InputError
 from umbench.pipeline import Context
-from umbench.stages.artifacts import ARRAYS, load_set, pixel_rows
+from umbench.stages.artifacts import ARRAYS, load_set, load_trained, pixel_rows
+
+if TYPE_CHECKING:
+    from umbench.stages.values import Superpixels
 
 MOST = np.iinfo(np.uint16).max + 1
 
 
-def run(context: Context) -> dict[str, float]:
-    """Params: algorithm, count (asked for, per tile), compactness (on the scale 0..255).
-
-    Writes labels (N, H, W) uint16; goes on from what a kill left.
-    """
-    params = context.stage.params
-    data = load_set(context.inputs["data"])
+def run(context: Context[Superpixels]) -> dict[str, float]:
+    """Writes labels (N, H, W) uint16; goes on from what a kill left."""
+    stage = context.stage
+    data = load_set(context.folder(stage.data))
     rows = pixel_rows(context.scratch, {"labels": (data.images.shape, np.dtype(np.uint16))})
+    network = None
+    if stage.network is not None:
+        network = stage.network.part.build(load_trained(context.folder(stage.network)))
 
     def labels(row: int) -> np.ndarray:
         found = segment(
-            grey(data, row), params["algorithm"], params["count"], params["compactness"],
-            data.info.layout,
+            grey(data, row), stage.algorithm, stage.count, stage.compactness,
+            data.info.layout, network,
         )  # fmt: skip
         if found.max() >= MOST:
             raise InputError(
-                f"guidance.count: {params['algorithm']} made {found.max() + 1} superpixels of one "
+                f"guidance.count: {stage.algorithm} made {found.max() + 1} superpixels of one "
                 f"image, but at most {MOST} are kept; ask for fewer"
             )
         return found.astype(np.uint16)
@@ -47,7 +51,7 @@ def run(context: Context) -> dict[str, float]:
     rows.finish(context.output / ARRAYS)
     tiles = int(np.prod(data.info.layout or (1, 1)))
     return {
-        "superpixels_asked": params["count"] * tiles,
+        "superpixels_asked": stage.count * tiles,
         "superpixels_per_image": float(np.mean(counts)),
     }
 

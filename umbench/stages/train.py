@@ -1,96 +1,84 @@
-"""Stage `train`: train one part of the benchmark's entries."""
+"""Stage `train`: train one part of the benchmark's generators."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from umbench_baselines.contracts import Trained
 from umbench_baselines.launch import device_processes, launch
-from umbench_baselines.parts import TrainPart, train_part
 from umbench_baselines.training import Devices, TrainingRun
 
-from umbench.pipeline import Context, Progress, Stage
+from umbench.pipeline import Context, Progress
 from umbench.stages.artifacts import (
     MODEL_FACTS,
     label_maps,
     load_json,
+    load_set,
+    load_split,
+    load_trained,
     load_training_data,
-    load_weights,
-    save_model,
+    save_trained,
 )
 
 if TYPE_CHECKING:
-    from umbench_baselines.contracts import LabelMaps, TrainingData
+    from umbench_baselines.contracts import LabelMaps
+
+    from umbench.stages.values import Train
 
 MEASURED = ("trusted_share", "trusted_right")
+"""Facts of a training that stand in environment.json."""
 
 
-def run(context: Context) -> dict[str, Any]:
-    """Params: part, preset, scale, seed, untrained, precision, t, options, perceptual."""
+def run(context: Context[Train]) -> dict[str, Any]:
+    """Writes the network; measured: what the part says of its training."""
     stage = context.stage
     # Every process makes the same initial network; one is enough where that is the result.
-    processes = 1 if stage.params["untrained"] else device_processes()
-    arguments = (stage, context.inputs, context.output, context.scratch)
-    launch(train, arguments, processes, context.progress)
+    processes = 1 if stage.budget.untrained else device_processes()
+    launch(train, (context.silent(),), processes, context.progress)
     facts = load_json(context.output / MODEL_FACTS)
     return {"processes": processes, **{k: facts[k] for k in MEASURED if k in facts}}
 
 
-def train(
-    stage: Stage, inputs: Mapping[str, Path], output: Path, scratch: Path, progress: Progress
-) -> None:
+def train(context: Context[Train], progress: Progress) -> None:
     """What each process does; the main one writes the trained part."""
-    params = stage.params
-    data, annotated, table = load_training_data(
-        inputs["data"], inputs["split"], inputs.get("guidance"), params["t"]
-    )
-    perceptual = params.get("perceptual") or {}
-    job = TrainPart(
-        part=params["part"],
-        preset=params["preset"],
-        untrained=params["untrained"],
-        options={**params["options"], **_perceptual(perceptual)},
-        scale=params["scale"],
-    )
-    training = TrainingRun(
-        folder=scratch, seed=params["seed"], precision=params["precision"], progress=progress
-    )
-    needs = {
-        role: load_weights(inputs[role]) for role in ("g1-images", "segmenter") if role in inputs
-    }
-    model, facts = train_part(job, data, training, needs)
+    stage = context.stage
+    annotated = load_set(context.folder(stage.real.data))
+    table = load_split(context.folder(stage.real.split))
+    guidance, t = None, 0
+    if stage.guidance is not None:
+        guidance, t = context.folder(stage.guidance), stage.guidance.t
+    data = load_training_data(annotated, table, guidance, t)
+    needs = {need.part.name: load_trained(context.folder(need)) for need in stage.needs}
+    if stage.segmenter is not None:
+        needs["segmenter"] = load_trained(context.folder(stage.segmenter))
+    run = TrainingRun(
+        folder=context.scratch, budget=stage.budget, seed=stage.seed, precision=stage.precision,
+        progress=progress,
+    )  # fmt: skip
+    trained = stage.part.train(data, run, needs)
     if Devices().main:
-        if "trusted_share" in facts:
+        facts = dict(trained.facts)
+        guessed = stage.part.guessed(context.scratch, data)
+        if guessed is not None:
             truth = label_maps(annotated, table.rows("train"))
-            facts["trusted_right"] = trusted_right(scratch, data, truth)
-        save_model(output, model, facts)
+            facts["trusted_right"] = trusted_right(*guessed, truth, data.classes)
+        save_trained(context.output, Trained(trained.weights, facts))
 
 
-def _perceptual(resolved: Mapping[str, str]) -> dict[str, str]:
-    if not resolved:
-        return {}
-    return {"perceptual": resolved["name"], "perceptual_sha256": resolved["sha256"]}
+def trusted_right(
+    rows: np.ndarray, guessed: np.ndarray, truth: LabelMaps, classes: int
+) -> dict[str, float]:
+    """How often guesses on unlabelled images are right, per class and over all.
 
-
-def trusted_right(scratch: Path, data: TrainingData, truth: LabelMaps) -> dict[str, float]:
-    """How often trusted pixels of unlabelled images are right, per class and over all.
-
-    The set knows the truth that the training did not see. Classes without trusted pixels are
-    left out.
+    rows, guessed: as `Part.guessed` gives them. The set knows the truth that the training did not
+    see. Classes without guesses are left out.
     """
-    from umbench_baselines.translation import read_pseudo
-
-    found = read_pseudo(scratch, data)
-    if found is None:
-        return {}
-    rows, labels = found
-    right, trusted = np.zeros(data.classes), np.zeros(data.classes)
-    for row, label in zip(rows, labels, strict=True):
+    right, trusted = np.zeros(classes), np.zeros(classes)
+    for row, label in zip(rows, guessed, strict=True):
         seen = truth.batch([int(row)])[0].numpy()
-        for c in range(data.classes):
+        for c in range(classes):
             right[c] += np.sum((label == c) & (seen == c))
             trusted[c] += np.sum(label == c)
-    shares = {str(c): float(right[c] / trusted[c]) for c in range(data.classes) if trusted[c]}
+    shares = {str(c): float(right[c] / trusted[c]) for c in range(classes) if trusted[c]}
     return {**shares, "all": float(right.sum() / trusted.sum())} if trusted.any() else {}

@@ -11,9 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from umbench_metrics.frechet import GramFrechet, frechet_distance
-
-from umbench.statistics.paired import wilcoxon_paired
 
 
 @dataclass(frozen=True)
@@ -67,46 +64,25 @@ class ResamplingTest:
     high: float = float("nan")
 
 
-Statistic = Callable[[Sighting, int, np.ndarray, np.ndarray], np.ndarray]
-"""`f(sighting, fold, rows of a (P, n), rows of b (P, n))` -> differences (P,)."""
+Statistic = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""`differences` of a metric, see `umbench_metrics.metric.Resampled`: `f(real (n_r, D), pool (m, D),
+rows of a (P, n), rows of b (P, n))` -> differences (P,)."""
 
 
 def permutation_test(
     sightings: Sequence[Sighting],
+    differences: Statistic,
     *,
     permutations: int,
     seed: int,
     paired: bool = False,
     bootstrap: int = 0,
 ) -> ResamplingTest:
-    """Is a closer to the reference than b? Statistic: mean over observations of FD_a - FD_b.
+    """Do a and b differ? Statistic: mean over observations of `differences` over the scale.
 
     paired: image i of both methods was made from the same condition, so images are swapped pair
     by pair; otherwise all images are shuffled. Images keep to their folds. Phipson and Smyth 2010.
     """
-    return _test(sightings, _distance_differences, permutations, seed, paired, bootstrap)
-
-
-def variety_test(
-    sightings: Sequence[Sighting],
-    *,
-    permutations: int,
-    seed: int,
-    paired: bool = False,
-    bootstrap: int = 0,
-) -> ResamplingTest:
-    """The same for variety: mean over observations of the difference of feature STDs."""
-    return _test(sightings, _std_differences, permutations, seed, paired, bootstrap)
-
-
-def _test(
-    sightings: Sequence[Sighting],
-    statistic: Statistic,
-    permutations: int,
-    seed: int,
-    paired: bool,
-    bootstrap: int,
-) -> ResamplingTest:
     if not sightings or permutations < 1:
         raise ValueError("a test needs one observation and one permutation or more")
     generator = np.random.default_rng(seed)
@@ -115,12 +91,12 @@ def _test(
         groups.setdefault(sighting.group, []).append(sighting)
     values, replicates = np.zeros(permutations + 1), np.zeros(bootstrap)
     for members in groups.values():
-        strata = _strata(members)
-        labels = _relabelled(strata, permutations, generator, paired)
-        drawn = _redrawn(strata, bootstrap, generator, paired)
+        shared = strata(members)
+        labels = _relabelled(shared, permutations, generator, paired)
+        drawn = _redrawn(shared, bootstrap, generator, paired)
         for sighting in members:
-            values += _over_folds(sighting, labels, statistic)
-            replicates += _over_folds(sighting, drawn, statistic)
+            values += _over_folds(sighting, labels, differences)
+            replicates += _over_folds(sighting, drawn, differences)
     values, replicates = values / len(sightings), replicates / len(sightings)
     low = high = float("nan")
     if bootstrap:
@@ -133,7 +109,7 @@ def _test(
     return ResamplingTest(p, float(values[0]), permutations, float(low), float(high))
 
 
-def _strata(sightings: Sequence[Sighting]) -> list[np.ndarray]:
+def strata(sightings: Sequence[Sighting]) -> list[np.ndarray]:
     """Image numbers that share a fold in every observation: one swap then serves all of them."""
     folds = []
     for sighting in sightings:
@@ -183,7 +159,7 @@ def _redrawn(
     return drawn
 
 
-def _over_folds(sighting: Sighting, labels: np.ndarray, statistic: Statistic) -> np.ndarray:
+def _over_folds(sighting: Sighting, labels: np.ndarray, differences: Statistic) -> np.ndarray:
     """Scaled differences for every relabelling (P, 2 n), mean over folds."""
     if not len(labels):
         return np.empty(0)
@@ -194,34 +170,10 @@ def _over_folds(sighting: Sighting, labels: np.ndarray, statistic: Statistic) ->
         place = np.full(2 * n, -1)
         place[numbers] = np.arange(len(numbers))
         place[numbers + n] = np.arange(len(numbers)) + len(numbers)
-        out += statistic(sighting, k, place[labels[:, numbers]], place[labels[:, numbers + n]])
+        first, second = place[labels[:, numbers]], place[labels[:, numbers + n]]
+        pool = np.concatenate([sighting.a[k], sighting.b[k]])
+        out += differences(sighting.real[k], pool, first, second)
     return out / (len(folds) * sighting.scale)
-
-
-def _distance_differences(
-    sighting: Sighting, fold: int, first: np.ndarray, second: np.ndarray
-) -> np.ndarray:
-    pool = np.concatenate([sighting.a[fold], sighting.b[fold]])
-    engine = GramFrechet(sighting.real[fold], pool)
-    out: np.ndarray = engine.distances(first) - engine.distances(second)
-    return out
-
-
-def _std_differences(
-    sighting: Sighting, fold: int, first: np.ndarray, second: np.ndarray
-) -> np.ndarray:
-    pool = np.concatenate([sighting.a[fold], sighting.b[fold]]).astype(np.float64)
-    pool -= pool.mean(axis=0)  # about the mean, or the sums of squares would cancel
-    return _stds(pool, first) - _stds(pool, second)
-
-
-def _stds(pool: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Mean over dimensions of the STD (ddof 1) for every row selection (P, n)."""
-    n = rows.shape[1]
-    counts = np.stack([np.bincount(row, minlength=len(pool)) for row in rows]).astype(float)
-    first, second = counts @ pool, counts @ pool**2
-    out: np.ndarray = np.sqrt(np.clip(second - first**2 / n, 0, None) / (n - 1)).mean(axis=1)
-    return out
 
 
 def sign_flip_test(differences: np.ndarray, *, permutations: int, seed: int) -> ResamplingTest:
@@ -235,52 +187,3 @@ def sign_flip_test(differences: np.ndarray, *, permutations: int, seed: int) -> 
     flipped = (signs * differences).mean(axis=1)
     extreme = int(np.sum(np.abs(flipped) >= abs(observed) * (1 - 1e-12)))
     return ResamplingTest((1 + extreme) / (1 + permutations), observed, permutations)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How often two halves of one output were called different at `alpha`."""
-
-    rate_resampling: float
-    rate_wilcoxon: float
-    draws: int
-    alpha: float
-
-
-def calibrate_aa(
-    observations: Sequence[tuple[np.ndarray, np.ndarray]],
-    *,
-    draws: int = 200,
-    permutations: int = 199,
-    alpha: float = 0.05,
-    seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> Calibration:
-    """A/A check: random halves of one generator's output, both tests, at level `alpha`.
-
-    observations: (real (n_r, D), synthetic (m, D)) per observation, the same images throughout.
-    Distances are divided by that of the whole output. A test that holds its level rejects in
-    about `alpha` of the draws; the halves share one pool, so the draws are not independent.
-    """
-    generator = np.random.default_rng(seed)
-    count = len(observations[0][1])
-    half = count // 2
-    scales = [max(frechet_distance(real, made).value, 1e-12) for real, made in observations]
-    found = np.zeros(2)
-    for draw in range(draws):
-        order = generator.permutation(count)
-        first, second = order[:half], order[half : 2 * half]
-        sightings = [
-            Sighting([real], [made[first]], [made[second]], scale)
-            for (real, made), scale in zip(observations, scales, strict=True)
-        ]
-        test = permutation_test(sightings, permutations=permutations, seed=seed + draw)
-        x, y = (
-            np.array([frechet_distance(real, made[part]).value for real, made in observations])
-            / np.array(scales)
-            for part in (first, second)
-        )
-        found += test.p <= alpha, wilcoxon_paired(x, y).p <= alpha
-        if progress is not None:
-            progress(draw + 1, draws, "A/A draws")
-    return Calibration(float(found[0] / draws), float(found[1] / draws), draws, alpha)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT = "result.json"
-SCHEMA = 2
+SCHEMA = 3
 SEAL = "seal"
 """Key of result.json: SHA-256 of the same document without it."""
 CHUNK = 1 << 20

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from umbench_baselines.entries import get
 
 from umbench.data.problems import Problems
+from umbench.stages.artifacts import SplitTable
+from umbench.stages.values import FOLDS
 from umbench.suite.schema import Phantom, Suite
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 SIDE_STEP, LEAST_SIDE = 16, 32
 """Translators and segmenter halve the side four times; their discriminator needs 32 px."""
-FOLDS = 2
-"""A cross-fitted extractor scores each half of the images with another network."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,15 @@ def check(suite: Suite, found: Outline) -> pd.Series:
     problems.stop()
     counts = None if suite.splits == "given" else suite.splits.model_dump()
     split, labelled = split_rows(found.table, counts, suite.labelled, suite.split_seed)
-    _check_counts(suite, split, int(labelled.sum()), problems)
+    subjects = found.table["subject"].to_numpy(dtype=str)
+    _check_counts(suite, SplitTable(split.to_numpy(dtype=str), labelled, subjects), problems)
     problems.stop()
     return split
 
 
-def _check_counts(suite: Suite, split: pd.Series, labelled: int, problems: Problems) -> None:
-    count = {name: int((split == name).sum()) for name in ("train", "validation", "test")}
-    # label masks condition images where they may be used, unsupervised masks wherever held out
-    usable = {
-        "masks": count["validation"] + labelled,
-        "guidance": count["validation"] + count["train"],
-    }
+def _check_counts(suite: Suite, table: SplitTable, problems: Problems) -> None:
+    count = {name: len(table.rows(name)) for name in ("train", "validation", "test")}
+    usable = {kind: len(table.conditions(masks=kind == "masks")) for kind in ("masks", "guidance")}
     kinds = {choice.name: get(choice.id).conditions for choice in suite.generators}
     short = {
         name: usable[kind] for name, kind in kinds.items() if kind and suite.samples > usable[kind]

@@ -10,18 +10,19 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     field_validator,
     model_validator,
 )
 from umbench_baselines.guidance.superpixels import COMPACTNESS
 
-from umbench.data.documents import fault, nearest
+from umbench.data.documents import fault, in_our_words, nearest
 
-KNOWN_EXTRACTORS = ("efficientnet-lite0", "inception-v3", "sex", "age", "source")
-RESIZING = ("inception-v3",)
-"""Extractors that enlarge or shrink what they are given to a size of their own."""
 Control = Literal["real", "degraded", "untrained", "copies", "held-out", "shuffled"]
-PAIR_CONTROLS = ("copies", "held-out", "shuffled")
+UTILITY = "utility"
+"""The metric that is not of features: Dice of a segmenter that is trained on images as well."""
+PairControl = Literal["copies", "held-out", "shuffled"]
+PAIR_CONTROLS: tuple[PairControl, ...] = get_args(PairControl)
 """Arms of the utility: the real pairs again, real pairs that were held out, pairs that lie."""
 RESERVED = (*get_args(Control), "reference", "test-images")
 """Names of rows and pictures that no generator may have."""
@@ -88,24 +89,12 @@ class Guidance(Model):
 
 
 class GeneratorChoice(Model):
-    """One row of the board: an entry, its options, and what the row is called."""
+    """One row of the board: a generator, what it is called there, and the generator's options."""
+
+    model_config = ConfigDict(extra="allow")
 
     id: str
     name: Annotated[str, Field(description="of the row; by default the entry's")]
-    annotated: Annotated[int | None, Field(ge=1, description="datasetgan: images labelled")] = None
-    max_size: Annotated[
-        Side | None, Field(ge=8, le=4096, description="largest side that G1 draws, px")
-    ] = None
-    paired: Annotated[
-        bool | None, Field(description="perceptual loss against the paired image")
-    ] = None
-    supervision: Annotated[
-        Literal["semi", "supervised"] | None, Field(description="supervised: labelled images alone")
-    ] = None
-    heads: Annotated[
-        Literal["both", "image", "segmentation"] | None,
-        Field(description="one network for both, the image alone, or one network each"),
-    ] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -124,9 +113,17 @@ class GeneratorChoice(Model):
             raise ValueError("is what a control or a picture is called; choose another name")
         return name
 
-    def options(self) -> dict[str, Any]:
-        """Options that were given."""
-        return self.model_dump(exclude={"id", "name"}, exclude_none=True)
+    @property
+    def said(self) -> dict[str, Any]:
+        """Options as the suite gives them."""
+        return dict(self.model_extra or {})
+
+    @property
+    def options(self) -> BaseModel:
+        """The generator's own options, defaults filled in."""
+        from umbench_baselines.entries import get
+
+        return get(self.id).Options.model_validate(self.said)
 
 
 class Training(Model):
@@ -143,20 +140,20 @@ class Training(Model):
 
 
 class View(Model):
-    """An extractor, and the size of what it sees.
+    """An extractor, and in what form it takes images, where it has a choice.
 
     `native` leaves a picture at the panel's resolution; `fixed` is the extractor's own size.
     """
 
     id: str
-    input: Literal["native", "fixed"] | None = None
+    input: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _resolved(cls, value: Any) -> Any:
         value = {"id": value} if isinstance(value, str) else value
-        if isinstance(value, dict) and value.get("id") in RESIZING:
-            return {"input": "fixed", **value}
+        if isinstance(value, dict) and (modes := _inputs(value.get("id"))):
+            return {"input": modes[0], **value}
         return value
 
     @property
@@ -197,7 +194,7 @@ class Suite(Model):
     training: Training = Training()
     samples: Annotated[int, Field(ge=4)]
     panel: Panel
-    metrics: Annotated[list[Literal["mm-fid", "mm-std", "utility"]], Field(min_length=1)]
+    metrics: Annotated[list[str], Field(min_length=1, description="the first orders the board")]
     controls: list[Control] = ["real", "degraded", "untrained"]
     statistics: Statistics = Statistics()
 
@@ -215,12 +212,11 @@ class Suite(Model):
         algorithm, known = self.guidance.superpixels, _superpixel_names()
         if algorithm not in known:
             raise fault("guidance.superpixels", f"no {algorithm!r}; {nearest(algorithm, known)}")
+        _check_metrics(self.metrics)
         for key in ("metrics", "controls"):
             _check_different(key, getattr(self, key))
         _check_different("training.seeds", self.training.seeds)
         self._check_controls()
-        if "mm-fid" not in self.metrics:
-            raise fault("metrics", "mm-fid orders the leaderboard; add it")
         return self
 
     def _check_controls(self) -> None:
@@ -233,7 +229,7 @@ class Suite(Model):
                 "anchored needs the controls real and degraded; add them or name minmax",
             )
         arms = [control for control in self.controls if control in PAIR_CONTROLS]
-        if arms and "utility" not in self.metrics:
+        if arms and UTILITY not in self.metrics:
             raise fault(
                 "metrics",
                 f"the controls {', '.join(arms)} are arms of the utility; add it or leave them out",
@@ -247,18 +243,10 @@ class Suite(Model):
 
 
 def _check_generators(choices: list[GeneratorChoice]) -> None:
-    """Entries that there are, with options that they have, under names of their own."""
-    from umbench_baselines.entries import get, option_names
-
+    """Generators that there are, with options that they have, under names of their own."""
     _check_known("generators", [choice.id for choice in choices], _generator_names())
     for index, choice in enumerate(choices):
-        known = option_names(get(choice.id))
-        for option in choice.options():
-            if option not in known:
-                raise fault(
-                    f"generators.{index}.{option}",
-                    f"{choice.id} has no such option; it has {', '.join(known) or 'none'}",
-                )
+        _check_options(f"generators.{index}", choice)
         if choice.name in [other.name for other in choices[:index]]:
             raise fault(
                 f"generators.{index}",
@@ -266,14 +254,46 @@ def _check_generators(choices: list[GeneratorChoice]) -> None:
             )
 
 
+def _check_options(key: str, choice: GeneratorChoice) -> None:
+    from umbench_baselines.entries import option_names
+
+    known = option_names(choice.id)
+    for option in choice.said:
+        if option not in known:
+            meant = nearest(option, known) if known else "it has none"
+            raise fault(f"{key}.{option}", f"{choice.id} has no such option; {meant}")
+    try:
+        _ = choice.options
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join([key, *map(str, problem["loc"])])
+        raise fault(where, f"{in_our_words(problem)}, not {problem['input']!r}") from None
+
+
+def _check_metrics(names: list[str]) -> None:
+    """Metrics that there are; the first orders the board and gives its tiers."""
+    from umbench_metrics.metric import can_be_resampled
+    from umbench_metrics.registry import get
+    from umbench_metrics.registry import names as measured
+
+    _check_known("metrics", names, [*measured(), UTILITY])
+    if names[0] == UTILITY or not can_be_resampled(get(names[0])):
+        raise fault(
+            "metrics.0",
+            f"the first metric orders the board, whose tiers come from a test by resampling, and "
+            f"{names[0]} has none; put one first that has, such as mm-fid",
+        )
+
+
 def _check_panel(panel: Panel) -> None:
     _check_known("panel.extractors", [view.id for view in panel.extractors], _extractor_names())
     for index, view in enumerate(panel.extractors):
-        if view.input is not None and view.id not in RESIZING:
-            raise fault(
-                f"panel.extractors.{index}.input",
-                f"{view.id} has no choice, {', '.join(RESIZING)} has; remove it",
+        modes = _inputs(view.id)
+        if view.input is not None and view.input not in modes:
+            what = (
+                f"must be {' or '.join(modes)}" if modes else f"{view.id} has no choice; remove it"
             )
+            raise fault(f"panel.extractors.{index}.input", what)
     _check_different("panel.extractors", [view.name for view in panel.extractors])
     _check_different("panel.resolutions", panel.resolutions)
 
@@ -285,9 +305,16 @@ def _generator_names() -> list[str]:
 
 
 def _extractor_names() -> list[str]:
-    from importlib.metadata import entry_points
+    from umbench_metrics.extractors import TASKS, names
 
-    return [*KNOWN_EXTRACTORS, *(point.name for point in entry_points(group="umbench.extractors"))]
+    return [*names(), *TASKS]
+
+
+def _inputs(extractor: object) -> tuple[str, ...]:
+    """In what forms an extractor takes images, the default first; () where in one."""
+    from umbench_metrics.extractors import inputs
+
+    return inputs(extractor) if isinstance(extractor, str) else ()
 
 
 def _superpixel_names() -> list[str]:

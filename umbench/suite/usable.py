@@ -7,34 +7,36 @@ import importlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from umbench_metrics.extractors.age import age_group
+
 from umbench.errors import InputError
+from umbench.leaderboard.provenance import LeftOut
 from umbench.suite.preflight import Outline
 from umbench.suite.schema import Suite, View
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AGE_BOUNDS = (44, 64, 74)
-"""Of `umbench_metrics.extractors.task`, which is too heavy to import for a plan."""
+    from umbench_baselines.contracts import Perceptual
 
 
-def perceptual_network(name: str) -> dict[str, str]:
+def perceptual_network(name: str) -> Perceptual:
     """Name and SHA-256 of the network that a perceptual loss will use; `auto` is decided here.
 
     InputError where its weights are missing or not the pinned ones.
     """
+    from umbench_baselines.contracts import Perceptual
     from umbench_baselines.weights import resolve_perceptual
 
     try:
         network, sha256 = resolve_perceptual(name)
     except ValueError as error:
         raise InputError(f"training.perceptual: {error}") from None
-    return {"name": network, "sha256": sha256}
+    return Perceptual(network, sha256)
 
 
 def usable_extractors(
     suite: Suite, found: Outline, split: pd.Series
-) -> tuple[list[View], list[dict[str, str]]]:
+) -> tuple[list[View], list[LeftOut]]:
     """Extractors that this machine and this set can serve, and the others with the reason."""
     used, left_out = [], []
     train = list(dict.fromkeys(found.table.loc[split == "train", "subject"]))
@@ -49,11 +51,11 @@ def usable_extractors(
         if ready:
             used.append(view)
         else:
-            left_out.append({"what": f"extractor {view.name}", "why": why})
+            left_out.append(LeftOut(f"extractor {view.name}", why))
     if not used:
         raise InputError(
             "panel.extractors: none can be used here: "
-            + "; ".join(f"{item['what']}: {item['why']}" for item in left_out)
+            + "; ".join(f"{item.what}: {item.why}" for item in left_out)
         )
     return used, left_out
 
@@ -83,7 +85,7 @@ def _several_known(name: str, people: Iterator[tuple[str, float]]) -> bool:
         if name == "sex":
             seen |= {sex} - {""}
         elif age == age:  # known
-            seen.add(sum(age > bound for bound in AGE_BOUNDS))
+            seen.add(age_group(age))
         if len(seen) > 1:
             return True
     return False

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from umbench_baselines.datasetgan.classifier import PixelClassifier, PixelClassifierConfig
+from umbench_baselines.datasetgan.classifier import PixelClassifier
 from umbench_baselines.datasetgan.train import unit
-from umbench_baselines.stylegan import StyleGAN
+from umbench_baselines.stylegan.networks import StyleGAN
 from umbench_baselines.training import batches
 
 STRIP_VALUES = 2**22
 """Values of the first hidden layer that are held at once (16 MiB, a few times over); more is slower
 where memory is handed out anew each time."""
-
-
-def drawn(count: int, config: PixelClassifierConfig) -> int:
-    """How many images are to be drawn so that `count` are left when the uncertain are dropped."""
-    return math.ceil(count / (1 - config.drop_quantile) - 1e-9)
 
 
 def keep(doubt: Tensor, count: int) -> Tensor:
@@ -33,16 +26,16 @@ def annotate(
     classifier: PixelClassifier,
     rows: range | slice,
     seed: int,
-    psi: float = 0.7,
+    psi: float | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Images `rows.start` .. `rows.stop` of a seed, with the classifiers' masks of them.
 
     Returns images (n, 1, S, S) float32 in [0, 1], masks (n, S, S) int64 by majority vote and each
     image's doubt (n,), the mean Jensen-Shannon divergence over its pixels in nats; all on the
-    CPU. Worked out on the classifier's device, image by image at the size that the StyleGAN works
-    at, a strip of rows at a time. Where images are larger, the votes are enlarged (bilinear) and
-    the class with most of them taken, so that outlines have no steps. Image i is the same, byte
-    for byte, whatever rows it is asked for with.
+    CPU. psi: truncation, by default the StyleGAN's. Worked out on the classifier's device, image by
+    image at the size that the StyleGAN works at, a strip of rows at a time. Where images are
+    larger, the votes are enlarged (bilinear) and the class with most of them taken, so that
+    outlines have no steps. Image i is the same, byte for byte, whatever rows it is asked for with.
     """
     gan = gan.to(classifier.first.weight.device).eval()
     count, side = rows.stop - rows.start, gan.config.size

@@ -8,12 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from umbench_baselines.datasetgan.classifier import (
-    PixelClassifier,
-    PixelClassifierConfig,
-    sample_pixels,
-)
-from umbench_baselines.stylegan import StyleGAN
+from umbench_baselines.datasetgan.classifier import PixelClassifier, sample_pixels
+from umbench_baselines.datasetgan.config import PixelClassifierConfig
+from umbench_baselines.stylegan.networks import StyleGAN
 from umbench_baselines.training import (
     Devices,
     Stateful,
@@ -88,8 +85,8 @@ class _Held:
     """
 
     def __init__(self, gan: StyleGAN, config: PixelClassifierConfig, seed: int) -> None:
-        self.gan, self.seed, self.psi, self.count = gan, seed, config.psi, config.annotated
-        _, features = gan.sample_features(1, seed, config.psi)
+        self.gan, self.seed, self.count = gan, seed, config.annotated
+        _, features = gan.sample_features(1, seed)
         self.width = sum(f.shape[1] for f in features)
         self.held = min(self.count, max(1, HELD_VALUES // sum(f.numel() for f in features)))
         self.turn = -1
@@ -102,7 +99,7 @@ class _Held:
             self.turn, self.features = turn, []
             self.images = draw_batch(self.count, self.held, turn, self.seed).sort().values
             drawn = [
-                self.gan.sample_features(1, self.seed, self.psi, start)[1]
+                self.gan.sample_features(1, self.seed, start=start)[1]
                 for start in self.images.tolist()
             ]
             self.features = [torch.cat(layer) for layer in zip(*drawn, strict=True)]
@@ -119,7 +116,7 @@ def _annotated(
     """Masks (A, R, R) uint8 of the images to learn from, at the StyleGAN's own size."""
     found = []
     for part in batches(config.annotated, CHUNK):
-        images = unit(gan.sample(part.stop - part.start, seed, config.psi, part.start))
+        images = unit(gan.sample(part.stop - part.start, seed, start=part.start))
         masks = torch.as_tensor(annotator(images)).long().cpu()
         if masks.shape != (len(images), *images.shape[2:]):
             raise ValueError(

@@ -30,7 +30,8 @@ class StyleGANConfig:
     the networks at step 0. decay: share of all steps, the last ones, over which the learning rate
     falls to 0. ema_images: half-life of the averaged weights. augment: what is done
     to the discriminator's inputs. r1_gamma acts on real images, every `r1_interval` steps with
-    the weight scaled up to match. mixing: share of batches in which two styles are mixed.
+    the weight scaled up to match. mixing: share of batches in which two styles are mixed. psi:
+    truncation of what is drawn, 1 for full variety.
     """
 
     size: int
@@ -50,6 +51,7 @@ class StyleGANConfig:
     mixing: float = 0.9
     ema_images: float = 10_000.0
     augment: tuple[str, ...] = ()
+    psi: float = 0.7
 
     def __post_init__(self) -> None:
         start = self.start_size

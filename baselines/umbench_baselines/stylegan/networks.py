@@ -179,14 +179,15 @@ class StyleGAN(nn.Module):
         return self.synthesise([w] * self.active_layers(resolution), resolution, alpha)[0]
 
     @torch.no_grad()
-    def _draw(self, index: int, seed: int, psi: float) -> tuple[Tensor, list[Tensor]]:
+    def _draw(self, index: int, seed: int, psi: float | None) -> tuple[Tensor, list[Tensor]]:
         """Image `index` of a seed (1, C, R, R) and its features, on the generator's device."""
         source = torch.Generator().manual_seed(step_seed(seed, index))
         z = torch.randn(1, self.config.latent, generator=source)
         sides = [BASE * 2 ** (layer // 2) for layer in range(len(self.layers))]
         device = self.constant.device
         noise = [torch.randn(1, 1, s, s, generator=source).to(device) for s in sides]
-        w = torch.lerp(self.w_avg, self.mapping(z.to(device)), psi)
+        kept = self.config.psi if psi is None else psi
+        w = torch.lerp(self.w_avg, self.mapping(z.to(device)), kept)
         return self.synthesise([w] * len(sides), self.config.native, noise=noise)
 
     def enlarged(self, images: Tensor) -> Tensor:
@@ -199,12 +200,12 @@ class StyleGAN(nn.Module):
             return images
         return functional.interpolate(images, self.config.size, mode="bilinear")
 
-    def sample(self, count: int, seed: int, psi: float = 0.7, start: int = 0) -> Tensor:
+    def sample(self, count: int, seed: int, psi: float | None = None, start: int = 0) -> Tensor:
         """Images `start` .. `start + count` of a seed, (count, C, S, S) float32 on the CPU.
 
-        Values lie around [-1, 1] and are not clipped. psi: truncation, 1 for full variety. Drawn
-        one by one on the generator's device: image i is the same, byte for byte, whatever it is
-        drawn with, and only one image's activations are held.
+        Values lie around [-1, 1] and are not clipped. psi: truncation, by default the
+        configuration's. Drawn one by one on the generator's device: image i is the same, byte for
+        byte, whatever it is drawn with, and only one image's activations are held.
         """
         side = self.config.size
         images = torch.empty(count, self.config.channels, side, side)
@@ -213,7 +214,7 @@ class StyleGAN(nn.Module):
         return images
 
     def sample_features(
-        self, count: int, seed: int, psi: float = 0.7, start: int = 0
+        self, count: int, seed: int, psi: float | None = None, start: int = 0
     ) -> tuple[Tensor, list[Tensor]]:
         """The images of `sample` before they are enlarged, with all layers' activations.
 

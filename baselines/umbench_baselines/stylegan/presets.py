@@ -53,14 +53,15 @@ def _short(
         stage_batches=(8,) * stages,
         r1_gamma=0.3 if target == "images" else 1.0,
         r1_interval=8,
+        psi=1.0,
         **values,
     )
 
 
 QUICK: dict[str, dict[str, Any]] = {
     "masks": {"images": (1600, 3200, 2400), "largest": 32, "mixing": 0.0},
-    "guidance": {"images": (1600, 2400, 4400), "largest": 32, "mixing": 0.0, "decay": 0.3},
-    "images": {"images": (2000, 3000, 3600, 4500), "largest": 64, "augment": ("translation",)},
+    "guidance": {"images": (1600, 2400, 8800), "largest": 32, "mixing": 0.0, "decay": 0.3},
+    "images": {"images": (2000, 3000, 3600, 3800), "largest": 64, "augment": ("translation",)},
 }
 """What differs by what is drawn in `quick`; measured, docs/presets.md."""
 
@@ -107,17 +108,23 @@ def preset(
     count: int,
     target: str = "images",
     untrained: bool = False,
+    scale: float = 1.0,
     max_size: int | None = None,
 ) -> StyleGANConfig:
     """A preset for images of side `size`, of which there are `count` to train on.
 
     target: "masks", "guidance" or "images". max_size: the largest side that the networks work
-    at; without it `paper` works at the size of the images. With `untrained` the schedule is
-    empty. ValueError for an unknown name or target.
+    at; without it `paper` works at the size of the images. scale: times the images shown, at
+    least one batch per stage. With `untrained` the schedule is empty. ValueError for an unknown
+    name or target.
     """
     if name not in PRESETS:
         raise ValueError(f"no preset called {name!r}; there are {', '.join(PRESETS)}")
     if target not in TARGETS:
         raise ValueError(f"no target called {target!r}; there are {', '.join(TARGETS)}")
     config = PRESETS[name](size, channels, count, target, max_size)
-    return replace(config, stage_images=(), stage_batches=()) if untrained else config
+    if untrained:
+        return replace(config, stage_images=(), stage_batches=())
+    stages = zip(config.stage_images, config.stage_batches, strict=True)
+    images = tuple(max(batch, round(shown * scale)) for shown, batch in stages)
+    return replace(config, stage_images=images)

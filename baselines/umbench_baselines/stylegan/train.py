@@ -29,7 +29,8 @@ def train_stylegan(images: Source, config: StyleGANConfig, run: TrainingRun) -> 
     """Train on images as they are drawn; returns the averaged generator in eval mode.
 
     Each stage sees the images averaged over areas down to its resolution (`reduced`): the copy of
-    one stage is all that is held of them. ValueError where they do not fit the configuration.
+    one stage, a map of a file, is all that is kept of them. ValueError where they do not fit the
+    configuration.
     """
     if not len(images) or (images.channels, images.size) != (config.channels, config.size):
         raise ValueError(
@@ -97,14 +98,14 @@ class _Training:
         source = torch.Generator().manual_seed(step_seed(self.run.seed + 1, index))
         losses: dict[str, Tensor | float] = {}
 
-        # Both networks learn from the same generated images: drawn once, they cost less.
-        with self.devices.autocast():
+        with torch.no_grad(), self.devices.autocast():
             fake = self._generate(at.stage, at.alpha, at.batch, source)
-        loss = self._discriminator_loss(fade(real, at.alpha), fake.detach(), at.alpha, at.local)
+        loss = self._discriminator_loss(fade(real, at.alpha), fake, at.alpha, at.local)
         self.devices.update(loss, self.optimizers[1])
         losses["discriminator"] = loss.detach()
 
         with self.devices.autocast():
+            fake = self._generate(at.stage, at.alpha, at.batch, source)
             logits = self.discriminator(augment(fake, self.config.augment), at.alpha)
             loss = functional.softplus(-logits).mean()
         self.devices.update(loss, self.optimizers[0])
@@ -116,7 +117,8 @@ class _Training:
         """The images at a stage's resolution; the copy of the stage before is let go first."""
         if stage != self._stage:
             self._reduced = self.images
-            self._reduced = reduced(self.images, self.config.resolutions[stage])
+            side = self.config.resolutions[stage]
+            self._reduced = reduced(self.images, side, self.run.folder, self.devices)
             self._stage = stage
         return self._reduced
 

@@ -22,6 +22,7 @@ from umbench_baselines.training import (
     draw_batch,
     run_loop,
 )
+from umbench_baselines.translation.config import TranslationConfig
 from umbench_baselines.translation.losses import (
     discriminator_loss,
     generator_loss,
@@ -31,9 +32,9 @@ from umbench_baselines.translation.losses import (
 from umbench_baselines.translation.networks import (
     ImageDiscriminator,
     MaskDiscriminator,
-    TranslationConfig,
     Translator,
     hardened,
+    likeliest,
 )
 from umbench_baselines.translation.perceptual import Perceptual
 from umbench_baselines.translation.pseudo import UNTRUSTED, make_pseudo, read_pseudo, trusted_share
@@ -240,7 +241,7 @@ class _Training:
         truth, trusted, labelled = (t.to(logits.device) for t in self._targets(rows))
         sure = logits[labelled].softmax(1)
         shown = self._shown(sure)
-        right = sure.argmax(1) == truth[labelled] if config.judge == "errors" else None
+        right = likeliest(sure) == truth[labelled] if config.judge == "errors" else None
         losses["D mask"] = mask_discriminator_loss(
             self.mask_judge(one_hot(truth[labelled], self.data.classes)),
             self.mask_judge(shown.detach()),

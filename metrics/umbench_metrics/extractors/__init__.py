@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from umbench_metrics.plugins import nearest, plugged
+
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from torch import Tensor
 
 ENTRY_POINTS = "umbench.extractors"
@@ -34,9 +36,28 @@ class Extractor(Protocol):
         """Extract features."""
 
 
+TASKS = {name: "umbench_metrics.extractors.task" for name in ("sex", "age", "source")}
+"""Extractors that are trained on the set at hand; their names are taken as well."""
+
+
 def names() -> list[str]:
-    """Names of the extractors that need no training."""
-    return [*BUILT_IN, *sorted(point.name for point in entry_points(group=ENTRY_POINTS))]
+    """Names of the extractors that need no training, the built-in ones first."""
+    return [*BUILT_IN, *_others()]
+
+
+def source(name: str) -> str:
+    """The module, dotted, whose source decides what an extractor computes; it is not imported.
+
+    ValueError for an unknown name.
+    """
+    found = {**BUILT_IN, **TASKS, **{name: point.module for name, point in _others().items()}}
+    if name not in found:
+        raise ValueError(f"no extractor called {name!r}; {nearest(name, list(found))}")
+    return found[name]
+
+
+def _others() -> dict[str, EntryPoint]:
+    return plugged(ENTRY_POINTS, {**BUILT_IN, **TASKS}, "extractor")
 
 
 def available(name: str) -> tuple[bool, str]:
@@ -44,9 +65,9 @@ def available(name: str) -> tuple[bool, str]:
     if name in BUILT_IN:
         ready, remark = importlib.import_module(BUILT_IN[name]).available()
         return bool(ready), str(remark)
-    if name in names():
+    if name in _others():
         return True, "plug-in"
-    return False, f"no extractor called {name!r}"
+    return False, f"there is no such extractor; {nearest(name, names())}"
 
 
 def inputs(name: str) -> tuple[str, ...]:
@@ -68,9 +89,7 @@ def load(name: str, input: str | None = None) -> Extractor:
     """
     ready, remark = available(name)
     if not ready:
-        near = difflib.get_close_matches(name, names(), 1)
-        hint = f"; did you mean {near[0]!r}?" if near and near[0] != name else ""
-        raise ValueError(f"extractor {name}: {remark}{hint}")
+        raise ValueError(f"extractor {name}: {remark}")
     modes = inputs(name)
     if input is not None and input not in modes:
         choice = (
@@ -81,9 +100,8 @@ def load(name: str, input: str | None = None) -> Extractor:
         module = importlib.import_module(BUILT_IN[name])
         extractor: Extractor = module.load(input or modes[0]) if modes else module.load()
         return extractor
-    point = next(p for p in entry_points(group=ENTRY_POINTS) if p.name == name)
-    plugged: Extractor = point.load()()
-    return plugged
+    foreign: Extractor = _others()[name].load()()
+    return foreign
 
 
 def check_sha256(path: Path, expected: str) -> None:

@@ -25,17 +25,7 @@ from torch.nn import functional
 from umbench_metrics.extractors.inception_v3 import MINIMUM as INCEPTION_MINIMUM
 from umbench_metrics.images import Images, resize
 
-AGE_BOUNDS = (44, 64, 74)
 JUDGED_AT_ONCE = 16
-
-
-def age_group(age: float) -> int:
-    """Group 0 .. 3 of an age in years: (0, 44], (44, 64], (64, 74], (74, 100].
-
-    >>> [age_group(a) for a in (44, 45, 74, 75)]
-    [0, 1, 2, 3]
-    """
-    return sum(age > bound for bound in AGE_BOUNDS)
 
 
 @dataclass(frozen=True)
@@ -133,7 +123,7 @@ class TaskNetwork(nn.Module):
             _compact(config.width, classes) if config.backbone == "compact" else _inception(classes)
         )
         self.body, self.head, self.dim = body, head, dim
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
         self.backbone = config.backbone
         self.accuracy, self.chance, self.n_held_out = float("nan"), 1 / classes, 0
         self.better_than_chance = False
@@ -304,7 +294,7 @@ def _judge(network: TaskNetwork, images: Images, targets: Tensor) -> None:
     predicted = torch.cat(
         [
             network.logits(images.batch(part.numpy()).to(network.device)).argmax(1).cpu()
-            for part in rows.split(JUDGED_AT_ONCE)
+            for part in torch.split(rows, JUDGED_AT_ONCE)
         ]
     )
     targets = targets[rows]

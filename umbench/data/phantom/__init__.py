@@ -6,14 +6,11 @@ from umbench.data.phantom.phantom_set import (
     make_phantom_set,
 )
 from umbench.data.phantom.subjects import Subject, make_subject
-from umbench.data.phantom.volume import Volume, make_volume
 
 __all__ = [
     "Subject",
-    "Volume",
     "describe_phantom_set",
     "draw_subject",
     "make_phantom_set",
     "make_subject",
-    "make_volume",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import ndimage
 
@@ -15,24 +13,6 @@ AIRWAY = -900.0
 TRUNKS, FORKS = 12, 5
 WAVES, RAGGED = 4, 0.09
 """How many waves make a lesion's edge ragged, and by how much of its radius each."""
-
-
-@dataclass(frozen=True)
-class Volume:
-    """hu (Z, H, W) int16; lung, lesions included, ground_glass and consolidation (Z, H, W) bool."""
-
-    hu: np.ndarray
-    lung: np.ndarray
-    ground_glass: np.ndarray
-    consolidation: np.ndarray
-
-
-def make_volume(subject: Subject, size: int, slices: int) -> Volume:
-    """Scan a subject: `slices` axial slices of side `size` from apex to base."""
-    tree = grow_tree(subject)
-    positions = (np.arange(slices) + 0.5) / slices
-    parts = [make_slice(subject, size, z, tree, number) for number, z in enumerate(positions)]
-    return Volume(*(np.stack(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def lung_shares(subject: Subject, slices: int, size: int = 32) -> np.ndarray:

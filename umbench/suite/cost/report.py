@@ -26,7 +26,10 @@ def device_count(suite: Suite) -> int:
 
 
 def render(name: str, costs: list[StageCost], gpus: int) -> Table:
-    """One row per stage, of at most 100 columns; peaks and totals in the last."""
+    """One row per stage, of at most 100 columns; peaks and totals in the last.
+
+    A third party's network may not tell what it takes; it is left out of the totals.
+    """
     from rich.table import Table
 
     where = f"on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "on the CPU"
@@ -40,9 +43,11 @@ def render(name: str, costs: list[StageCost], gpus: int) -> Table:
     for heading in ("PFLOP", "host", "GPU", "disk", "scratch"):
         table.add_column(heading, justify="right", no_wrap=True)
     for cost in costs:
-        table.add_row(cost.id, *_cells(cost.peta, cost.host, cost.device, cost.disk, cost.scratch))
+        cells = _cells(cost.peta, cost.host, cost.device, cost.disk, cost.scratch)
+        table.add_row(cost.id, *(cells if cost.known else ["unknown"]))
     table.add_section()
-    table.add_row("total; memory: the largest", *_cells(*totals(costs)))
+    what = "total" if all(cost.known for cost in costs) else "total of what is known"
+    table.add_row(f"{what}; memory: the largest", *_cells(*totals(costs)))
     return table
 
 

@@ -176,3 +176,14 @@ def update(loss: Tensor, module: nn.Module, gpus: int) -> None:
         found = [flat * 1.0]
     if gpus:
         _ = [gradient.sqrt() for gradient in found]
+
+
+def inference(network: nn.Module, shape: tuple[int, ...]) -> Work:
+    """One pass in single precision that nothing is kept of."""
+    import torch
+
+    def step() -> None:
+        with torch.no_grad():
+            network(torch.zeros(shape))
+
+    return work(step)

@@ -1,0 +1,1 @@
+"""One small metric, extractor, generator and superpixel algorithm for umbench."""

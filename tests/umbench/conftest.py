@@ -1,0 +1,6 @@
+"""Planted stages can be imported, in tests and in the processes that they start."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "planted"))
