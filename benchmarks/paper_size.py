@@ -369,7 +369,7 @@ def unet(folder: Path) -> Rows:
 ROWS: dict[str, Callable[[Path], Rows]] = {
     "g2-masks": host("training g2-masks", "g2-masks", TRAIN, 4, train),
     "g1-masks": host(
-        "training g1-masks", "g1-masks", TRAIN, 4, lambda n: train(n) / 2, many=(1000, 3000)
+        "training g1-masks", "g1-masks", TRAIN, 4, lambda n: train(n) / 2, many=(1000, 9000)
     ),
     "g2-guidance": host("training g2-guidance", "g2-guidance", TRAIN, 4, train, many=(100, 600)),
     "reading": host("reading", "folder", ALL, 4),
