@@ -40,8 +40,8 @@ def available() -> tuple[bool, str]:
     if path is not None:
         return True, f"weights of torch-fidelity in {path}, 2048 features"
     return False, (
-        f"weights missing: put torch-fidelity's {FILE} into {places()[-1]} or a folder named by "
-        f"{WEIGHTS_VARIABLE}"
+        f"weights missing: put torch-fidelity's {FILE} into a folder named by {WEIGHTS_VARIABLE}, "
+        "or into hub/checkpoints of torch's cache (TORCH_HOME, else ~/.cache/torch)"
     )
 
 
