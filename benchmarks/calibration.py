@@ -199,9 +199,12 @@ def finished_run(
 
 def there(suite: Suite, store: Store, stages: Sequence[Stage]) -> dict[Stage, Path]:
     """Where the entries of stages lie; InputError names one that is missing."""
-    found = {}
+    found: dict[Stage, Path] = {}
+    keys: dict[Stage, str] = {}
     for stage in stages:
-        entry = store.entry(stage_keys(Plan(suite.name, stage))[stage])
+        if stage not in keys:
+            keys |= stage_keys(Plan(suite.name, stage))
+        entry = store.entry(keys[stage])
         if entry is None:
             raise InputError(
                 f"{suite.name}: no finished run in {store.root}, {stage.label!r} is not there; "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from umbench_metrics.panel import checked
 from umbench_metrics.statistics import Moments
 
 BLOCK_BYTES = 2**26  # working memory of subsets that are done at a time; more is no faster
@@ -72,11 +73,7 @@ def _factor(side: np.ndarray | Moments, name: str) -> tuple[np.ndarray, np.ndarr
         # below this an eigenvalue is rounding, and its square root would count as spread
         kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0.0)
         return side.mean, np.sqrt(values[kept])[:, None] * vectors.T[kept], side.n
-    features = np.asarray(side, dtype=np.float64)
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"{name}: features must be (n, D) with n >= 2, not {features.shape}")
-    if not np.isfinite(features).all():
-        raise ValueError(f"{name}: features hold NaN or infinity")
+    features = checked(side, name)
     n, dim = features.shape
     mean = features.mean(axis=0)
     centred = (features - mean) / np.sqrt(n - 1)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from umbench_metrics.metric import Measured
+from umbench_metrics.panel import checked
 from umbench_metrics.scales import Distance
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def kernel_distance(
     """
     from scipy.special import stdtrit
 
-    r, s = _checked(real, "real"), _checked(synthetic, "synthetic")
+    r, s = checked(real, "real"), checked(synthetic, "synthetic")
     if r.shape[1] != s.shape[1]:
         raise ValueError(f"features differ in dimension: {r.shape[1]} and {s.shape[1]}")
     count = min(blocks, len(r) // 2, len(s) // 2)
@@ -65,15 +66,6 @@ def kernel_distance(
     reach = error * float(stdtrit(count - 1, 0.975))
     interval = float(value) - reach, float(value) + reach
     return KernelDistance(float(value), error, interval, len(r), len(s))
-
-
-def _checked(side: np.ndarray, name: str) -> np.ndarray:
-    features = np.asarray(side, dtype=np.float64)
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"{name}: features must be (n, D) with n >= 2, not {features.shape}")
-    if not np.isfinite(features).all():
-        raise ValueError(f"{name}: features hold NaN or infinity")
-    return features
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from umbench_metrics.metric import Plain
+from umbench_metrics.panel import checked
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,8 @@ def _balls(
     """Radii (n,) about the centres, and how far each is from every point (n, m)."""
     import torch
 
-    sides = []
-    for side, name, least in zip((centres, points), names, (k + 1, 1), strict=True):
-        features = np.asarray(side, dtype=np.float64)
-        if features.ndim != 2 or len(features) < least:
-            what = f"(n, D) with n >= {least}"
-            raise ValueError(f"{name}: features must be {what}, not {features.shape}")
-        if not np.isfinite(features).all():
-            raise ValueError(f"{name}: features hold NaN or infinity")
-        sides.append(torch.from_numpy(features))
+    given = zip((centres, points), names, (k + 1, 1), strict=True)
+    sides = [torch.from_numpy(checked(side, name, least)) for side, name, least in given]
     if sides[0].shape[1] != sides[1].shape[1]:
         raise ValueError(f"features differ in dimension: {sides[0].shape[1]}, {sides[1].shape[1]}")
     # pair by pair, not by inner products: equal images are 0 apart, on an edge means on the edge

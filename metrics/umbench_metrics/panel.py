@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 
 
+def view_name(extractor: str, input: str | None) -> str:
+    """What tables call an extractor that takes images in this form; `fixed` is the usual one."""
+    return extractor if input in (None, "fixed") else f"{extractor}-{input}"
+
+
 @dataclass(frozen=True)
 class View:
     """One way to look at a set of images: an extractor at a resolution in pixels.
@@ -28,7 +33,7 @@ class View:
         >>> View("inception-v3", 64, "native").name, View("inception-v3", 64, "fixed").name
         ('inception-v3-native', 'inception-v3')
         """
-        return self.extractor if self.input in (None, "fixed") else f"{self.extractor}-{self.input}"
+        return view_name(self.extractor, self.input)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.resolution}"
@@ -113,6 +118,16 @@ def _joined(fingerprints: Sequence[str]) -> str:
     if len(fingerprints) == 1:
         return fingerprints[0][:16]
     return hashlib.sha256("+".join(fingerprints).encode()).hexdigest()[:16]
+
+
+def checked(side: np.ndarray, name: str, least: int = 2) -> np.ndarray:
+    """Features (n, D) as float64; ValueError for NaN or infinity, or fewer than `least` images."""
+    features = np.asarray(side, dtype=np.float64)
+    if features.ndim != 2 or len(features) < least:
+        raise ValueError(f"{name}: features must be (n, D) with n >= {least}, not {features.shape}")
+    if not np.isfinite(features).all():
+        raise ValueError(f"{name}: features hold NaN or infinity")
+    return features
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,9 +96,9 @@ def compared(folder: Path, monkeypatch: pytest.MonkeyPatch, reference: str | Non
     monkeypatch.setattr(compare, "read_observations", lambda folder, seen: panels)
     data = Folder("", "")
     features = Extract("e0", None, "", data, (), (64,), None, None, who="")
-    seen = tuple(Seen(Method(n, "generator"), 0, "e0", features, features) for n in names)
+    seen = tuple(Seen(Method(n, "generator"), 0, features, features) for n in names)
     score = Score("mm-fid", "anchored", seen)
-    stage = Compare((score,), score.seen, Comparison(reference, "resampling", 19, 0.05, "anchored"))
+    stage = Compare((score,), score.seen, reference, Comparison(19, 0.05))
     compare.run(Context(stage, {score: folder}, folder, folder))
     return pd.read_csv(folder / "tests.csv")
 
@@ -124,7 +124,7 @@ def test_controls_of_the_utility_take_nothing_from_the_generators_tests() -> Non
         {"subject": f"s{k}", "region": "lung", "method": m, "value": rng.random(), "empty": ""}
         for m in ("real", "real+a", "real+copies") for k in range(8)
     ]  # fmt: skip
-    tests = Comparison(None, "resampling", 19, 0.05, "anchored")
+    tests = Comparison(19, 0.05)
     found = dice_tests(pd.DataFrame(rows), tests, ["real+copies"])
     families = {row["a"]: row["family"] for row in found}
     assert families == {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -48,9 +47,9 @@ def get_engine(name: str) -> Engine:
         module, _, attribute = BUILT_IN[name].partition(":")
         engine = getattr(importlib.import_module(module), attribute)()
     else:
-        near = difflib.get_close_matches(name, engine_names(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(engine_names())}"
-        raise InputError(f"--engine: no engine {name!r}; {hint}")
+        from umbench.data.documents import nearest
+
+        raise InputError(f"--engine: no engine {name!r}; {nearest(name, engine_names())}")
     return engine
 
 

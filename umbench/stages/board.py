@@ -55,27 +55,32 @@ def run(context: Context[Board]) -> None:
     write_report(context.output / "report.html", board, scores, tests, thumbnails, provenance)
 
 
+def _methods(stage: Board) -> tuple[Method, ...]:
+    """The rows with images of their own, in the suite's order."""
+    return tuple(dict.fromkeys(seen.method for seen in stage.compare.seen))
+
+
 def provenance_of(
     context: Context[Board], scores: pd.DataFrame, tests: pd.DataFrame, real: AnnotatedSet
 ) -> Provenance:
     """What the tables were computed from, as all of them say it."""
     stage = context.stage
-    settings, seen = stage.compare.tests, stage.scores[0].seen
+    reference, seen = stage.compare.reference, stage.compare.seen
     names = set(scores["metric"])
     metrics = [(get(s.metric), span(s)) for s in stage.scores]
     shown = tuple(Presented.of(m, m.shown(names, over)) for m, over in metrics)
     facts = load_json(context.folder(stage.scores[0]) / EXTRACTORS)
     notes: list[str] = []
-    if settings.reference:
+    if reference:
         records = tests.to_dict("records")
-        notes += against(settings.reference, records, shown[0], settings.verdict)
+        notes += against(reference, records, shown[0], stage.verdict)
     pairs = [Method(name, "pairs") for name in stage.pairs]
     return Provenance(
         suite=stage.suite["name"],
-        methods=(*stage.methods, *pairs),
+        methods=(*_methods(stage), *pairs),
         metrics=shown,
-        verdict=settings.verdict,
-        alpha=settings.alpha,
+        verdict=stage.verdict,
+        alpha=stage.compare.tests.alpha,
         extractors=tuple(
             ExtractorFacts.read(facts[name]) for name in dict.fromkeys(s.extractor for s in seen)
         ),
@@ -83,7 +88,7 @@ def provenance_of(
         seeds=tuple(dict.fromkeys(s.seed for s in seen)),
         n_real=int(scores["n_real"].iloc[0]),
         n_synthetic=int(scores["n_synthetic"].iloc[0]),
-        reference=settings.reference,
+        reference=reference,
         left_out=(*stage.left_out, *_set_aside(context, shown)),
         notes=(*notes, *_notes(context, real)),
         settings=stage.suite,
@@ -111,7 +116,7 @@ def _notes(context: Context[Board], real: AnnotatedSet) -> list[str]:
         measured = result.get("measured") or {}
     classes = [name for _, name in sorted(real.info.classes.items())]
     return notes_of(
-        stage.suite, stage.methods, networks, classes,
+        stage.suite, _methods(stage), networks, classes,
         superpixels=measured, annotators=stage.annotators, pairs=stage.pairs,
     )  # fmt: skip
 

@@ -37,10 +37,14 @@ def _pairs(context: Context[Compare]) -> list[dict[str, Any]]:
     generators = {s.method.name: s.method for s in seen if s.method.ranked}
     seeds = list(dict.fromkeys(s.seed for s in seen))
     pairs = list(itertools.combinations(generators, 2))
-    metrics = [m for m in (get(score.metric) for score in stage.scores) if can_be_resampled(m)]
+    names, scales = set(scores["metric"]), span(stage.scores[0])
+    metrics = [
+        (metric, metric.shown(names, scales))
+        for metric in (get(score.metric) for score in stage.scores)
+        if can_be_resampled(metric)
+    ]
     rows = []
-    for index, ((a, b), metric) in enumerate(itertools.product(pairs, metrics)):
-        shown = metric.shown(set(scores["metric"]), span(stage.scores[0]))
+    for index, ((a, b), (metric, shown)) in enumerate(itertools.product(pairs, metrics)):
         sightings = [
             sighting
             for seed in seeds
@@ -55,13 +59,13 @@ def _pairs(context: Context[Compare]) -> list[dict[str, Any]]:
             seed=pair_seed(a, b, metric.score),
             paired=None not in (generators[a].conditions, generators[b].conditions),
         )
-        first, second = (b, a) if a == tests.reference else (a, b)
+        first, second = (b, a) if a == stage.reference else (a, b)
         x, y = (_values(scores, name, shown.score) for name in (first, second))
         rows.append(
             test_row(shown.score, "all pairs of generators", first, second, x, y, resampled)
         )
         context.progress(index + 1, len(pairs) * len(metrics), "tests")
-    return sorted(rows, key=lambda row: row["b"] != tests.reference)
+    return sorted(rows, key=lambda row: row["b"] != stage.reference)
 
 
 def paired_sightings(

@@ -1,7 +1,4 @@
-"""The stages of every plan, as values: what each depends on, and where its work is done.
-
-A producer's result is an annotated set; whatever takes one in does not ask who made it.
-"""
+"""The stages of every plan, as values: what each depends on, and where its work is done."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from umbench_baselines.contracts import Budget, Part, switches
+from umbench_metrics.panel import view_name
 from umbench_metrics.registry import source as metric_source
 
 from umbench.leaderboard.provenance import LeftOut, Method, Verdict
@@ -18,13 +16,14 @@ from umbench.pipeline import LOCAL, Resources, Stage
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+PairControl = Literal["copies", "held-out", "shuffled"]
 GPU = Resources(gpu=True)
 FOLDS = 2
 """A cross-fitted extractor scores each half of the images with another network."""
 
 
 class Producer(Stage):
-    """A stage whose result is an annotated set."""
+    """A stage whose result is an annotated set; whatever takes it in does not ask who made it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +111,7 @@ class Train(Stage):
     """One part of a generator, trained."""
 
     RUN: ClassVar[str] = "umbench.stages.train"
+    resources: ClassVar[Resources] = GPU
     part: Part
     real: Real
     guidance: Guidance | None
@@ -130,8 +130,6 @@ class Train(Stage):
     def sources(self) -> tuple[str, ...]:
         return (self.RUN, self.part.source)
 
-    resources: ClassVar[Resources] = GPU
-
 
 @dataclass(frozen=True, eq=False)
 class Sample(Producer):
@@ -142,6 +140,7 @@ class Sample(Producer):
     """
 
     RUN: ClassVar[str] = "umbench.stages.sample"
+    resources: ClassVar[Resources] = GPU
     generator: str
     source: str
     name: str
@@ -151,18 +150,15 @@ class Sample(Producer):
     guidance: Guidance | None
     count: int
     seed: int
-    untrained: bool = False
 
     @property
     def label(self) -> str:
-        word = "untrained " if self.untrained else ""
+        word = "untrained " if any(made.budget.untrained for made in self.networks) else ""
         return f"sample {word}{self.name} seed {self.seed}"
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.RUN, self.source)
-
-    resources: ClassVar[Resources] = GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,9 +176,6 @@ class Control(Producer):
         return f"control {self.control}"
 
 
-PairControl = Literal["copies", "held-out", "shuffled"]
-
-
 @dataclass(frozen=True)
 class Pairs:
     """Further real pairs that a control of utility adds: which, and how many."""
@@ -196,6 +189,7 @@ class Segment(Stage):
     """The utility network on real pairs, alone or with those of an arm."""
 
     RUN: ClassVar[str] = "umbench.stages.segment"
+    resources: ClassVar[Resources] = GPU
     real: Real
     budget: Budget
     seed: int
@@ -207,8 +201,6 @@ class Segment(Stage):
     @property
     def label(self) -> str:
         return f"segment real{f'+{self.arm}' if self.arm else ''} seed {self.seed}"
-
-    resources: ClassVar[Resources] = GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +220,7 @@ class TaskNetwork(Stage):
     """
 
     RUN: ClassVar[str] = "umbench.stages.extractor"
+    resources: ClassVar[Resources] = GPU
     task: str
     real: Real
     budget: Budget
@@ -243,8 +236,6 @@ class TaskNetwork(Stage):
             return f"extractor {self.task}"
         return f"extractor {self.task} fold {self.fold} seed {self.seed}"
 
-    resources: ClassVar[Resources] = GPU
-
 
 @dataclass(frozen=True, eq=False)
 class Extract(Stage):
@@ -256,6 +247,7 @@ class Extract(Stage):
     """
 
     RUN: ClassVar[str] = "umbench.stages.features"
+    resources: ClassVar[Resources] = GPU
     extractor: str
     input: str | None
     module: str
@@ -279,8 +271,6 @@ class Extract(Stage):
     def sources(self) -> tuple[str, ...]:
         return (self.RUN, self.module)
 
-    resources: ClassVar[Resources] = GPU
-
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -288,9 +278,13 @@ class Seen:
 
     method: Method
     seed: int
-    extractor: str
     real: Extract
     synthetic: Extract
+
+    @property
+    def extractor(self) -> str:
+        """As tables call it."""
+        return view_name(self.synthetic.extractor, self.synthetic.input)
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,18 +312,19 @@ class Arm:
     name: str
     seed: int
     segment: Segment
-    control: bool = False
+
+    @property
+    def control(self) -> bool:
+        """Whether real pairs were added that no generator made."""
+        return self.segment.pairs is not None
 
 
 @dataclass(frozen=True)
 class Comparison:
     """How methods are compared."""
 
-    reference: str | None
-    verdict: Verdict
     permutations: int
     alpha: float
-    normalisation: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,6 +335,7 @@ class Compare(Stage):
     label: ClassVar[str] = "compare"
     scores: tuple[Score, ...]
     seen: tuple[Seen, ...]
+    reference: str | None
     tests: Comparison
 
     @property
@@ -382,15 +378,20 @@ class Board(Stage):
     scores: tuple[Score, ...]
     compare: Compare
     utility: Utility | None
+    verdict: Verdict
     real: Real
-    methods: tuple[Method, ...]
     shown: tuple[Displayed, ...]
     told: tuple[Told, ...]
     superpixels: Superpixels | None
-    pairs: Mapping[str, int]
     left_out: tuple[LeftOut, ...]
     annotators: Mapping[str, str]
     suite: Mapping[str, Any]
+
+    @property
+    def pairs(self) -> Mapping[str, int]:
+        """Controls of the utility, and how many real pairs each adds."""
+        arms = self.utility.arms if self.utility else ()
+        return {arm.name: arm.segment.pairs.count for arm in arms if arm.segment.pairs is not None}
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -158,7 +158,6 @@ class _Planner:
             guidance=self.guidance if row.generator.conditions == "guidance" else None,
             count=self.suite.samples,
             seed=seed,
-            untrained=untrained,
         )
 
     @cached_property
@@ -240,7 +239,7 @@ class _Planner:
         """Every metric of features that the suite names, of every method in every view."""
         known, seen = metrics.names(), tuple(
             Seen(
-                scored.method, scored.seed, view.name, self.features(None, view, scored.seed),
+                scored.method, scored.seed, self.features(None, view, scored.seed),
                 self.features(scored, view, scored.seed),
             )
             for scored in self.scored
@@ -287,7 +286,7 @@ class _Planner:
                     arms.append(Arm(f"real+{row.name}", seed, network))
             for name, count in self.pairs.items():
                 network = self.segment(seed, name, pairs=Pairs(name, count))
-                arms.append(Arm(f"real+{name}", seed, network, control=True))
+                arms.append(Arm(f"real+{name}", seed, network))
         return tuple(arms)
 
     # -- the board
@@ -295,13 +294,16 @@ class _Planner:
     def board(self) -> Board:
         """The last stage: it shows what all others made."""
         suite, first = self.suite, self.suite.training.seeds[0]
-        scores, tests = self.scores(), Comparison(**suite.statistics.model_dump())
+        scores, tests = (
+            self.scores(),
+            Comparison(suite.statistics.permutations, suite.statistics.alpha),
+        )
         return Board(
             scores=scores,
-            compare=Compare(scores, scores[0].seen, tests),
+            compare=Compare(scores, scores[0].seen, suite.statistics.reference, tests),
             utility=Utility(arms, tests) if (arms := self.arms()) else None,
+            verdict=suite.statistics.verdict,
             real=self.real,
-            methods=tuple(scored.method for scored in self.scored if scored.seed == first),
             shown=tuple(
                 Displayed(scored.method.name, scored.samples)
                 for scored in self.scored
@@ -309,7 +311,6 @@ class _Planner:
             ),
             told=self.told(),
             superpixels=self.superpixels if self.uses_guidance else None,
-            pairs={f"real+{name}": count for name, count in self.pairs.items()},
             left_out=(*self.left_out, *self.without_masks()),
             annotators={
                 row.name: row.generator.annotator for row in self.rows if row.generator.annotator

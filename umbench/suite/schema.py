@@ -159,7 +159,9 @@ class View(Model):
     @property
     def name(self) -> str:
         """What tables call it."""
-        return f"{self.id}-native" if self.input == "native" else self.id
+        from umbench_metrics.panel import view_name
+
+        return view_name(self.id, self.input)
 
 
 class Panel(Model):
